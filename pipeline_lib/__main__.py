@@ -1,0 +1,101 @@
+"""`python -m pipeline_lib <stage>`, or `wellpose <stage>`: turn words into one function call."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from pipeline_lib import __version__
+from pipeline_lib.core.wells import parse_well
+from pipeline_lib.paths import PlatePaths
+from pipeline_lib.settings import Settings
+
+# Stages that Snakemake calls -> the config section they are handed.
+STAGES = {
+    "skeleton": "ingest",
+    "ingest": "ingest",
+    "complete": "ingest",
+    "calibrate": "segment",
+    "segment": "segment",
+    "measure": "measure",
+    "aggregate": "aggregate",
+    "report": "report",
+}
+# Commands for people at a terminal: the module in `stages/` of the same name brings its own flags.
+COMMANDS = {
+    "synthesize": "draw a screening plate with known truth",
+    "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",
+    "reset": "drop results of a plate, so that the next run makes them again",
+    "schema": "write config/config.yaml, its JSON schema and config/README.md from the settings",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage or command; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    parser = argparse.ArgumentParser(prog="wellpose", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for stage in STAGES:
+        _add_stage(verbs.add_parser(stage, help=f"{stage} stage, as the rule of this name calls it"))
+    chosen = next(
+        (word for word in (sys.argv[1:] if arguments is None else arguments) if not word.startswith("-")), None
+    )
+    for command, told in COMMANDS.items():
+        own = verbs.add_parser(command, help=told, description=told)
+        if command == chosen:
+            import_module(f"pipeline_lib.stages.{command}").add_arguments(own)
+    parsed = parser.parse_args(arguments)
+    try:
+        return _run(parsed)
+    except (ValueError, FileNotFoundError) as error:
+        if parsed.verb in STAGES:
+            raise
+        sys.stderr.write(f"wellpose {parsed.verb}: {error}\n")
+        return 2
+
+
+def _add_stage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plate", type=Path, required=True, help="the plate's results folder")
+    parser.add_argument("--wells", type=well_list, default=(), help="wells of the batch, separated by commas")
+    parser.add_argument("--settings", required=True, help="the stage's config section as JSON")
+    parser.add_argument("--plate-map", type=Path, help="CSV with the wells' contents")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads to use")
+    parser.add_argument("--record", type=Path, required=True, help="the record to write when the job is done")
+
+
+def well_list(text: str) -> tuple[str, ...]:
+    """Canonical well names out of "A1,B03"."""
+    return tuple(parse_well(name) for name in text.split(",") if name)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    if parsed.verb in STAGES:
+        for library in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC"):  # read once, when each of them is imported
+            os.environ[f"{library}_NUM_THREADS"] = str(parsed.threads)
+    module = import_module(f"pipeline_lib.stages.{parsed.verb}")
+    if parsed.verb not in STAGES:
+        return int(module.run(parsed) or 0)
+    from pipeline_lib.stages._job import Job
+
+    section = Settings.model_fields[STAGES[parsed.verb]].annotation
+    assert section is not None
+    job = Job(
+        stage=parsed.verb,
+        plate=PlatePaths(parsed.plate),
+        settings=section.model_validate_json(parsed.settings),
+        record=parsed.record,
+        wells=parsed.wells,
+        plate_map=parsed.plate_map,
+    )
+    getattr(module, parsed.verb)(job)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Images and label images at other sizes. Pixel centres lie at half-integers, so nothing shifts."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def resize(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear interpolation of a (C, Y, X) image to `shape` (Y, X), edges replicated, no antialiasing on reduction."""
+    rows = _between(image.shape[1], shape[0])
+    columns = _between(image.shape[2], shape[1])
+    wide = _interpolate(image, 1, *rows)
+    return _interpolate(wide, 2, *columns)
+
+
+def resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """The nearest label for each pixel of `shape`: source index = floor(index * old length / new length), per axis."""
+    rows, columns = (np.arange(new) * old // new for old, new in zip(labels.shape, shape, strict=True))
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
+def shrink(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Mean of each factor x factor block of a (C, Y, X) image, in the image's own number type.
+
+    Blocks cut by the lower or right border average the pixels they have; integers are rounded.
+    """
+    channels, height, width = image.shape
+    total = np.zeros((channels, -(-height // factor), -(-width // factor)), np.float64)
+    for dy, dx in product(range(factor), repeat=2):
+        part = image[:, dy::factor, dx::factor]
+        total[:, : part.shape[1], : part.shape[2]] += part
+    mean = total / np.outer(_block_lengths(height, factor), _block_lengths(width, factor))
+    return (np.rint(mean) if image.dtype.kind in "ui" else mean).astype(image.dtype)
+
+
+def shrink_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:
+    """The label just above and left of the centre of each factor x factor block of a (Y, X) label image."""
+    rows, columns = (
+        np.minimum(np.arange(0, length, factor) + (factor - 1) // 2, length - 1) for length in labels.shape
+    )
+    return np.asarray(labels[np.ix_(rows, columns)])
+
+
+def _between(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For each of `new` pixels along an axis: its two neighbours among `old` pixels, and the share of the second."""
+    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    before = position.astype(np.intp)
+    after = np.minimum(before + 1, old - 1)
+    return before, after, (position - before).astype(np.float32)
+
+
+def _interpolate(
+    image: NDArray[np.float32],
+    axis: int,
+    before: NDArray[np.intp],
+    after: NDArray[np.intp],
+    share: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    first, second = np.take(image, before, axis), np.take(image, after, axis)
+    weight = np.expand_dims(share, tuple(range(1, image.ndim - axis)))
+    return first + weight * (second - first)
+
+
+def _block_lengths(length: int, factor: int) -> NDArray[np.int64]:
+    """How many of `length` pixels fall into each block of `factor`; only the last block can be shorter."""
+    starts = np.arange(0, length, factor, dtype=np.int64)
+    return np.minimum(factor, length - starts)

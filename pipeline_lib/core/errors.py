@@ -1,0 +1,24 @@
+"""Trouble with the data, as opposed to trouble with the machine."""
+
+from __future__ import annotations
+
+
+class DataTrouble(Exception):
+    """What a well's own files cause. The job quarantines the well with this message and goes on.
+
+    Everything else (out of memory, full disk, lost GPU, a defect) fails the job, which then resumes where it stopped.
+    """
+
+    kind: str = "data"
+
+
+class MissingImages(DataTrouble):
+    """A well has no image at all, or lacks a channel, field, plane or time point that its plate has."""
+
+    kind = "missing images"
+
+
+class UnequalImages(DataTrouble):
+    """Images that belong together differ in size or number type."""
+
+    kind = "unequal images"

@@ -1,0 +1,96 @@
+"""Groups of features of single objects: CellProfiler's measurements as cp_measure computes them.
+
+Features are named as in CellProfiler, without object and channel: ``AreaShape_Area``,
+``RadialDistribution_MeanFrac_1of4``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from cp_measure.core.measuregranularity import get_granularity
+from cp_measure.core.measureobjectintensity import get_intensity
+from cp_measure.core.measureobjectintensitydistribution import get_radial_distribution
+from cp_measure.core.measureobjectsizeshape import get_feret, get_sizeshape
+from cp_measure.core.measuretexture import get_texture
+from numpy.typing import NDArray
+
+LabelImage = NDArray[np.int32]
+Pixels = NDArray[np.float64]
+Features = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """Features that are computed together.
+
+    Attributes:
+        compute: Labels 1..n (n > 0, no gaps) and pixels, both (Y, X), to one (n,) array per feature.
+        per_channel: Whether the features depend on the pixels; if not, these may be anything.
+    """
+
+    compute: Callable[[LabelImage, Pixels], Mapping[str, NDArray[np.float64]]]
+    per_channel: bool = True
+
+
+def _location(labels: LabelImage, _pixels: Pixels) -> Features:
+    y, x = np.nonzero(labels)
+    numbers = labels[y, x]
+    area = np.bincount(numbers)[1:]
+    return {f"Location_Center_{axis}": np.bincount(numbers, at)[1:] / area for axis, at in (("X", x), ("Y", y))}
+
+
+def _shape(labels: LabelImage, _pixels: Pixels) -> Features:
+    sizes = get_sizeshape(labels, None, calculate_advanced=False, new_features=False)
+    return _prefixed("AreaShape_", sizes | get_feret(labels, None))
+
+
+def _intensity(labels: LabelImage, pixels: Pixels) -> Features:
+    features = get_intensity(labels, pixels)
+    return {name: values for name, values in features.items() if not name.endswith("_Z")}
+
+
+def _texture(labels: LabelImage, pixels: Pixels) -> Features:
+    return _prefixed("Texture_", get_texture(labels, np.clip(pixels, 0.0, 1.0)))
+
+
+def _prefixed(prefix: str, features: Features) -> Features:
+    return {prefix + name: values for name, values in features.items()}
+
+
+LOCATION = FeatureGroup(_location, per_channel=False)
+"""Where an object is. Every table has it."""
+
+FEATURE_GROUPS: Mapping[str, FeatureGroup] = {
+    "shape": FeatureGroup(_shape, per_channel=False),
+    "intensity": FeatureGroup(_intensity),
+    "radial": FeatureGroup(get_radial_distribution),
+    "texture": FeatureGroup(_texture),
+    "granularity": FeatureGroup(get_granularity),
+}
+"""The groups a user chooses from.
+
+shape: size, axes, outline and Feret diameters; no moments and Zernike polynomials. intensity: sum, mean, quantiles and
+edge of the intensities, and where they lie. radial: share, density and evenness of the intensity in 4 rings from the
+innermost point of an object to its edge. texture: Haralick's features of 256 grey levels over 0..1 (pixels beyond are
+clipped), 3 pixels apart, in 4 directions. granularity: percentage of the intensity that 16 growing openings take away.
+"""
+
+
+@cache
+def feature_names(group: FeatureGroup) -> tuple[str, ...]:
+    """Names of a group's features. They do not depend on the objects, so a single small one tells them."""
+    labels = np.pad(np.ones((8, 8), dtype=np.int32), 4)
+    return tuple(measure(group, labels, labels / 2))
+
+
+def measure(group: FeatureGroup, labels: LabelImage, pixels: Pixels) -> Features:
+    """Features of objects 1..n, where n may be 0; what an object does not define (a texture of one pixel) is NaN."""
+    if not labels.any():
+        return {name: np.empty(0) for name in feature_names(group)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        features = group.compute(labels, pixels)
+    return {name: np.where(np.isfinite(values), values, np.nan) for name, values in features.items()}

@@ -1,0 +1,129 @@
+"""OME-NGFF 0.5 metadata as plain dictionaries: what a plate, a well, an image and a label image say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline_lib.core.wells import row_column, well_name
+from pipeline_lib.paths import well_path
+
+VERSION = "0.5"
+AXES = {
+    "t": {"name": "t", "type": "time"},
+    "c": {"name": "c", "type": "channel"},
+    "z": {"name": "z", "type": "space", "unit": "micrometer"},
+    "y": {"name": "y", "type": "space", "unit": "micrometer"},
+    "x": {"name": "x", "type": "space", "unit": "micrometer"},
+}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a plate. colour: RRGGBB; window: the intensities shown as black and as full colour."""
+
+    id: str
+    name: str
+    colour: str
+    window: tuple[float, float]
+    wavelength_nm: float | None = None
+
+
+@dataclass(frozen=True)
+class PlateInfo:
+    """What holds for every field of a plate. shape: (Y, X); pixel_size: micrometres, None where nobody knows it."""
+
+    name: str
+    rows: int
+    columns: int
+    fields: int
+    times: int
+    channels: tuple[Channel, ...]
+    pixel_size: float | None
+    shape: tuple[int, int]
+    dtype: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> PlateInfo:
+        channels = tuple(Channel(**{**c, "window": tuple(c["window"])}) for c in content["channels"])
+        return PlateInfo(**{**content, "channels": channels, "shape": tuple(content["shape"])})
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        return tuple(channel.name for channel in self.channels)
+
+
+def plate_metadata(info: PlateInfo, wells: Sequence[str]) -> dict[str, Any]:
+    """The plate: its geometry and the wells it holds."""
+    rows = [{"name": well_name(row, 0).rstrip("0123456789")} for row in range(info.rows)]
+    columns = [{"name": f"{column + 1:02d}"} for column in range(info.columns)]
+    listed = [
+        {"path": well_path(well), "rowIndex": row_column(well)[0], "columnIndex": row_column(well)[1]} for well in wells
+    ]
+    acquisition = {"id": 0, "name": info.name, "maximumfieldcount": info.fields}
+    plate = {
+        "version": VERSION,
+        "name": info.name,
+        "rows": rows,
+        "columns": columns,
+        "wells": listed,
+        "field_count": info.fields,
+        "acquisitions": [acquisition],
+    }
+    return {"version": VERSION, "plate": plate}
+
+
+def well_metadata(fields: Sequence[int]) -> dict[str, Any]:
+    """A well and its fields."""
+    images = [{"path": str(field), "acquisition": 0} for field in fields]
+    return {"version": VERSION, "well": {"images": images}}
+
+
+def image_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
+    """A pyramid. axes: such as "cyx"; steps: size of a pixel of each level, in pixels of level 0."""
+    return {"version": VERSION, "multiscales": [_multiscale(name, axes, steps, pixel_size)]}
+
+
+def display_metadata(info: PlateInfo) -> dict[str, Any]:
+    """Channel names, colours and display windows (the `omero` block)."""
+    limits = (0, 255) if info.dtype == "uint8" else (0, 65535)
+    channels = [
+        {
+            "label": channel.name,
+            "color": channel.colour,
+            "active": True,
+            "window": {"min": limits[0], "max": limits[1], "start": channel.window[0], "end": channel.window[1]},
+        }
+        for channel in info.channels
+    ]
+    return {"channels": channels, "rdefs": {"model": "color"}}
+
+
+def label_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
+    """A label image, which belongs to the image two groups above."""
+    described = image_metadata(name, axes, steps, pixel_size)
+    return {**described, "image-label": {"source": {"image": "../../"}}}
+
+
+def _multiscale(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
+    described = [dict(AXES[axis]) for axis in axes]
+    if pixel_size is None:
+        for axis in described:
+            axis.pop("unit", None)
+    datasets = [
+        {"path": str(level), "coordinateTransformations": _transformations(axes, step, pixel_size or 1.0)}
+        for level, step in enumerate(steps)
+    ]
+    return {"name": name, "axes": described, "datasets": datasets}
+
+
+def _transformations(axes: str, step: float, pixel_size: float) -> list[dict[str, Any]]:
+    """From pixels of a level to the world. The first pixel of a coarse level lies at the middle of those it stands for."""
+    scale = {"type": "scale", "scale": [step * pixel_size if axis in "yx" else 1.0 for axis in axes]}
+    middle = (step - 1) / 2 * pixel_size
+    translation = {"type": "translation", "translation": [middle if axis in "yx" else 0.0 for axis in axes]}
+    return [scale, translation] if step > 1 else [scale]

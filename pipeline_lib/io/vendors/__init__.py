@@ -1,0 +1,145 @@
+"""Raw plate folders: one `Reader` per format, and `scan_plate`, which makes a manifest with any of them.
+
+A new format is a module with a `READER` and a line in `READERS`. Importing this needs the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.core.wells import plate_shape, row_column
+from pipeline_lib.io.vendors.base import ImageInfo, Reader, Scan
+from pipeline_lib.io.vendors.imagexpress import READER as IMAGEXPRESS
+from pipeline_lib.io.vendors.pattern import READER as PATTERN
+
+__all__ = ["READERS", "ImageInfo", "Reader", "Scan", "reader_of", "scan_plate"]
+
+READERS: dict[str, Reader] = {
+    "imagexpress": IMAGEXPRESS,
+    "pattern": PATTERN,
+}
+_SHOWN = 3
+
+
+def reader_of(format: str) -> Reader:  # noqa: A002 - the word of the plate sheet
+    """The reader of a format.
+
+    Raises:
+        ValueError: No such format.
+    """
+    if format not in READERS:
+        raise ValueError(f"unknown raw format {format!r}: known are {', '.join(sorted(READERS))}")
+    return READERS[format]
+
+
+def scan_plate(plate: str, folder: Path, format: str, pattern: str) -> Manifest:  # noqa: A002
+    """List the images of a plate from names and index files; no image is opened.
+
+    Args:
+        plate: Its id, for the manifest and for messages.
+        folder: The raw folder, searched with all below it.
+        format: A key of `READERS`.
+        pattern: The expression of the format `pattern`; other formats do not use it.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: Unknown format, unusable pattern, no image found, or several files for one plane.
+    """
+    reader = reader_of(format)
+    _check_folder(plate, folder)
+    scan = reader.scan(folder, pattern)
+    if not scan.files:
+        raise ValueError(_nothing_found(plate, folder, format, pattern, scan.listing.paths))
+    _check_unique(plate, scan.files)
+    files = _in_order(_ranked(scan.files))
+    wells = {file.well for file in files}
+    rows, columns = _shape(scan.shape, wells)
+    return Manifest(
+        plate=plate,
+        folder=folder.as_posix(),
+        format=format,
+        channels=tuple(sorted({file.channel for file in files}, key=_channel_order)),
+        rows=rows,
+        columns=columns,
+        files=files,
+        missing=tuple(sorted(set(scan.selected) - wells, key=row_column)),
+        directories=scan.listing.directories,
+        channel_names=dict(scan.channel_names),
+        pattern=pattern,
+    )
+
+
+def _check_folder(plate: str, folder: Path) -> None:
+    """The folder exists; otherwise say where its path breaks off and what lies there."""
+    if folder.is_dir():
+        return
+    parent = next((parent for parent in folder.parents if parent.is_dir()), Path())
+    names = sorted(entry.name for entry in parent.iterdir())[:_SHOWN]
+    raise FileNotFoundError(
+        f"plate {plate}: there is no folder {folder}. The nearest above it, {parent}, holds "
+        f"{', '.join(names) or 'nothing'}{', ...' if len(names) == _SHOWN else ''}"
+    )
+
+
+def _nothing_found(plate: str, folder: Path, format: str, pattern: str, paths: tuple[str, ...]) -> str:  # noqa: A002
+    examples = f", such as {', '.join(paths[:_SHOWN])}" if paths else ""
+    return (
+        f"plate {plate}: none of the {len(paths)} files in {folder} is an image of the format {format!r}{examples}. "
+        f"It looks for {READERS[format].expects}; the pattern is {pattern!r}"
+    )
+
+
+def _check_unique(plate: str, files: Iterable[ImageFile]) -> None:
+    """No two files claim the same plane."""
+    claims = defaultdict(list)
+    for file in files:
+        claims[file.well, file.field, file.channel, file.time, file.z].append(file.path)
+    double = [
+        f"well {well}, field {field}, channel {channel}, time {time}, z {z}: {', '.join(paths[:_SHOWN])}"
+        for (well, field, channel, time, z), paths in claims.items()
+        if len(paths) > 1
+    ]
+    if double:
+        more = f"\n  and {len(double) - _SHOWN} more" if len(double) > _SHOWN else ""
+        raise ValueError(
+            f"plate {plate}: {len(double)} planes have several files. Does the folder hold two measurements, or is a "
+            "number in the names not read?\n  " + "\n  ".join(double[:_SHOWN]) + more
+        )
+
+
+def _ranked(files: tuple[ImageFile, ...]) -> list[ImageFile]:
+    """The same files with fields, time points and planes counted from 0 without gaps, over the whole plate."""
+    fields = _ranks(file.field for file in files)
+    times = _ranks(file.time for file in files)
+    planes = _ranks(file.z for file in files)
+    return [
+        ImageFile(file.well, fields[file.field], file.channel, times[file.time], planes[file.z], file.path)
+        for file in files
+    ]
+
+
+def _ranks(numbers: Iterable[int]) -> dict[int, int]:
+    return {number: rank for rank, number in enumerate(sorted(set(numbers)))}
+
+
+def _in_order(files: Iterable[ImageFile]) -> tuple[ImageFile, ...]:
+    def place(file: ImageFile) -> tuple[object, ...]:
+        return row_column(file.well), file.field, _channel_order(file.channel), file.time, file.z
+
+    return tuple(sorted(files, key=place))
+
+
+def _channel_order(channel: str) -> tuple[bool, int, str]:
+    """Numbers first and by value, so that "10" follows "9"."""
+    return (False, int(channel), channel) if channel.isdecimal() else (True, 0, channel)
+
+
+def _shape(announced: tuple[int, int] | None, wells: Iterable[str]) -> tuple[int, int]:
+    """(rows, columns): what the index file says where the wells fit in, else the smallest format they fit in."""
+    places = [row_column(well) for well in wells]
+    if announced and all(row < announced[0] and column < announced[1] for row, column in places):
+        return announced
+    return plate_shape(wells)

@@ -1,0 +1,229 @@
+"""Network weights on disk: find, check, read, write.
+
+Reads safetensors and the official Cellpose 1-3 checkpoints (PyTorch files holding a plain state dict). Nothing in a
+file is ever executed. torch is imported only when tensors are read or written, so finding and hashing stay fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+from pipeline_lib.io.commit import committed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SHIPPED = Path(__file__).parents[1] / "weights"
+DIAMETERS = ("diam_mean", "diam_labels")
+_WIDTHS = (32, 64, 128, 256)
+_FIRST = "downsample.down.res_down_0.conv.conv_0.2.weight"
+_HEAD = "output.2.weight"
+
+Shape = tuple[int, ...]
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing, unsafe, or made for another network."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One checked checkpoint.
+
+    state: all 313 entries, floating ones in float32. diam_mean: object diameter in pixels that the network works at.
+    diam_labels: mean diameter of its training objects. sha256: of the file. name: the file's, without its ending.
+    """
+
+    name: str
+    sha256: str
+    state: Mapping[str, Tensor]
+    diam_mean: float
+    diam_labels: float
+    channels_in: int
+    channels_out: int
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file that a model name or path stands for.
+
+    Anything with a folder or an ending is a path. A bare name is looked up among the shipped weights, then in
+    `$CELLPOSE_LOCAL_MODELS_PATH` (else `~/.cellpose/models`), where "cyto2" also finds "cyto2torch_0".
+    """
+    asked = Path(name_or_path).expanduser()
+    if asked.suffix or asked.name != str(name_or_path):
+        if not asked.is_file():
+            raise WeightsError(f"{asked}: no such weights file")
+        return asked
+    places = _places()
+    for folder, patterns in places.items():
+        for candidate in (folder / pattern.format(asked) for pattern in patterns):
+            if candidate.is_file():
+                return candidate
+    raise WeightsError(
+        f"no weights named {asked.name!r} in {' or '.join(map(str, places))}; available: {_available(places)}. "
+        "Give one of these names, or a path to a .safetensors or Cellpose 1-3 file"
+    )
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_weights(path: Path) -> Weights:
+    """Read and check a `.safetensors` file or a PyTorch state dict of the Cellpose 1-3 network.
+
+    Files without diameters get 30 pixels, or 17 where the file name contains "nuclei".
+    Raises WeightsError: no file, not a plain state dict of tensors, a Cellpose 4 model, or another architecture.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    read = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in read.items()}
+    state = _default_diameters(path.name) | state
+    _check_layout(state, path)
+    diam_mean, diam_labels = (_diameter(state[key], key, path) for key in DIAMETERS)
+    return Weights(
+        name=path.stem,
+        sha256=checksum(path),
+        state=state,
+        diam_mean=diam_mean,
+        diam_labels=diam_labels,
+        channels_in=state[_FIRST].shape[1],
+        channels_out=state[_HEAD].shape[0],
+    )
+
+
+def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a state dict and its metadata in one rename.
+
+    Kernels and matrices are stored in float16, which halves the file. Vectors (biases, batch norms, diameters) keep
+    float32: they are 1 % of the size, and variances near zero or above 65,504 would not survive.
+    """
+    from safetensors.torch import save
+
+    stored = {key: _compact(tensor).contiguous() for key, tensor in state.items()}
+    with committed(path) as temporary:
+        temporary.write_bytes(save(stored, dict(metadata)))
+
+
+def convert(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
+    """Rewrite a checked checkpoint as safetensors; the metadata gains the source's checksum."""
+    weights = load_weights(source)
+    save_safetensors(weights.state, target, {**metadata, "source_sha256": weights.sha256})
+
+
+def layout(channels_in: int, channels_out: int) -> dict[str, Shape]:
+    """Key and shape of each of the 313 entries of a Cellpose 1-3 state dict."""
+    down_inputs, up_inputs = (channels_in, *_WIDTHS[:-1]), (*_WIDTHS[1:], _WIDTHS[-1])
+    entries: dict[str, Shape] = dict.fromkeys(DIAMETERS, (1,))
+    for k, (down_in, up_in, out) in enumerate(zip(down_inputs, up_inputs, _WIDTHS, strict=True)):
+        down, up = f"downsample.down.res_down_{k}", f"upsample.up.res_up_{k}"
+        for level, channels in ((down, down_in), (up, up_in)):
+            entries |= _norm_and_conv(f"{level}.conv.conv_0", "2", (out, channels, 3, 3))
+            entries |= _norm_and_conv(f"{level}.proj", "1", (out, channels, 1, 1))
+        for i in (1, 2, 3):
+            entries |= _norm_and_conv(f"{down}.conv.conv_{i}", "2", (out, out, 3, 3))
+            entries |= _norm_and_conv(f"{up}.conv.conv_{i}.conv", "2", (out, out, 3, 3))
+            entries |= {f"{up}.conv.conv_{i}.full.weight": (out, _WIDTHS[-1]), f"{up}.conv.conv_{i}.full.bias": (out,)}
+    return entries | _norm_and_conv("output", "2", (channels_out, _WIDTHS[0], 1, 1))
+
+
+def _norm_and_conv(prefix: str, position: str, kernel: Shape) -> dict[str, Shape]:
+    """Batch norm at position 0 of a sequence and the convolution after it; kernel: (out, in, height, width)."""
+    channels_out, channels_in = kernel[:2]
+    vectors = ("weight", "bias", "running_mean", "running_var")
+    norm = {f"{prefix}.0.{name}": (channels_in,) for name in vectors}
+    conv = {f"{prefix}.{position}.weight": kernel, f"{prefix}.{position}.bias": (channels_out,)}
+    return {**norm, f"{prefix}.0.num_batches_tracked": (), **conv}
+
+
+def _places() -> dict[Path, tuple[str, ...]]:
+    """Folders that hold models by name, each with its patterns for the file of a model."""
+    models = os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or Path.home() / ".cellpose" / "models"
+    return {SHIPPED: ("{}.safetensors",), Path(models): ("{}", "{}torch_0", "{}.safetensors")}
+
+
+def _available(places: Iterable[Path]) -> str:
+    files = (path for folder in places if folder.is_dir() for path in folder.iterdir() if path.is_file())
+    return ", ".join(sorted({path.stem for path in files if path.suffix in ("", ".safetensors")})) or "none"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error})") from error
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+        raise WeightsError(
+            f"{path}: damaged, or holds more than tensors, which is refused because unpickling it could run code. "
+            "A PyTorch file with a plain state dict (key -> tensor) is allowed"
+        ) from error
+    if not (isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())):
+        raise WeightsError(f"{path}: {_describe(state)} found; a plain state dict (key -> tensor) is allowed")
+    return dict(state)
+
+
+def _describe(found: object) -> str:
+    if not isinstance(found, dict):
+        return f"a {type(found).__name__}"
+    kinds = sorted({type(value).__name__ for value in found.values()})
+    return f"a dict with keys {_few(map(str, found))} holding {', '.join(kinds)}"
+
+
+def _check_layout(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise WeightsError, naming every difference, unless the state is that of a Cellpose 1-3 network."""
+    if "W2" in state:
+        raise WeightsError(f"{path}: a Cellpose 4 (SAM) model, another architecture; give a Cellpose 1-3 model")
+    found = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    channels_in = (*found.get(_FIRST, ()), 2, 2)[1]
+    channels_out = (*found.get(_HEAD, ()), 3)[0]
+    wanted = layout(channels_in, channels_out)
+    common = wanted.keys() & found.keys()
+    odd = [f"{key} {found[key]} instead of {wanted[key]}" for key in common if found[key] != wanted[key]]
+    faults = {"missing": wanted.keys() - found.keys(), "unexpected": found.keys() - wanted.keys(), "wrong shape": odd}
+    said = [f"{len(items)} {fault}: {_few(sorted(items))}" for fault, items in faults.items() if items]
+    if said:
+        raise WeightsError(f"{path}: not a Cellpose 1-3 network. {'; '.join(said)}")
+
+
+def _few(items: Iterable[str]) -> str:
+    """The first five, joined."""
+    listed = list(items)
+    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
+
+
+def _default_diameters(file_name: str) -> dict[str, Tensor]:
+    import torch
+
+    return {key: torch.tensor([17.0 if "nuclei" in file_name else 30.0]) for key in DIAMETERS}
+
+
+def _diameter(entry: Tensor, key: str, path: Path) -> float:
+    value = float(entry)
+    if not (math.isfinite(value) and value > 0):
+        raise WeightsError(f"{path}: {key} is {value}; a positive number of pixels is allowed")
+    return value
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """Float16 for floating tensors of two or more axes, all else as it is."""
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor

@@ -1,0 +1,94 @@
+"""What was computed from what: code digests, fingerprints and the record a job leaves.
+
+A fingerprint is a checksum over everything that decides a result. Data that carries the wanted fingerprint is current
+and is not computed again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+import resource
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipeline_lib import __version__
+
+PACKAGE = Path(__file__).parent
+REPORTED_PACKAGES = (
+    "snakemake", "torch", "numpy", "scipy", "scikit-image", "numba", "zarr", "tifffile", "pandas", "cp_measure",
+    "pycytominer", "pyarrow",
+)  # fmt: skip
+
+
+def fingerprint(**parts: object) -> str:
+    """SHA-256 over named JSON values, independent of their order."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """Digest of the code behind a stage: its module and everything of ours which that imports.
+
+    Only syntax counts, without comments, docstrings and layout, so that an edited comment reruns nothing. Resource
+    files (HTML, CSS, JavaScript) count for the package they lie in.
+    """
+    seen: dict[Path, str] = {}
+    pending = [PACKAGE / "stages" / f"{stage}.py"]
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        seen[path] = _syntax(tree)
+        pending += _imported(tree)
+        for resource_file in (p for p in path.parent.iterdir() if p.suffix in {".html", ".css", ".js"}):
+            seen[resource_file] = resource_file.read_text(encoding="utf-8")
+    parts = {str(path.relative_to(PACKAGE)): text for path, text in seen.items()}
+    return fingerprint(**parts)[:16]
+
+
+def _syntax(tree: ast.Module) -> str:
+    """The syntax tree as text, docstrings removed."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _imported(tree: ast.Module) -> list[Path]:
+    """Files of our own modules that a module imports, at any depth of nesting."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline_lib"):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("pipeline_lib.")}
+    bases = [PACKAGE.joinpath(*name.split(".")[1:]) for name in names]
+    found = [base.with_suffix(".py") for base in bases] + [base / "__init__.py" for base in bases]
+    return [path for path in found if path.is_file() and path.parent != PACKAGE.parent]
+
+
+def software() -> dict[str, object]:
+    """Versions of this library, Python and the packages that compute."""
+    versions = {"wellpose": __version__, "python": platform.python_version()}
+    return versions | {name: _version(name) for name in REPORTED_PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kilobytes / (1024 if sys.platform != "darwin" else 1024**2), 1)

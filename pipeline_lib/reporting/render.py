@@ -1,0 +1,238 @@
+"""One self-contained HTML page per plate: its data, pictures, style and program travel in one file.
+
+All text from users reaches the page as JSON and is shown as text nodes, never as markup; the page's content security
+policy lets only the programs run whose digests it names, and forbids every network request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+from typing import Any, Literal
+
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from pipeline_lib.core.wells import well_name
+
+_STATUSES = ("done", "quarantined", "missing")
+_METADATA = "Metadata_"
+_WELL = "Metadata_Well"
+_TIME = "Metadata_Timepoint"
+_DIGITS = 5
+_PROGRAM = ("data.js", "plate.js", "well.js", "plots.js", "tables.js", "report.js")
+
+
+@dataclass(frozen=True)
+class WellEntry:
+    """What became of one well.
+
+    Attributes:
+        well: Name on the plate, such as `B03`.
+        status: `quarantined` and `missing` wells are drawn as holes that tell their reason.
+        reason: Why the well is not done; empty for a done well.
+        thumbnail: WebP picture of the well, or None.
+        outlined: The same picture with object outlines, or None.
+    """
+
+    well: str
+    status: Literal["done", "quarantined", "missing"]
+    reason: str
+    thumbnail: bytes | None
+    outlined: bytes | None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything the report shows.
+
+    Attributes:
+        plate: Name of the plate.
+        rows: Rows of the plate format.
+        columns: Columns of the plate format.
+        wells: The wells of this run; other positions of the plate are drawn as not imaged.
+        table: One row per well, or per well and `Metadata_Timepoint`. Columns: `Metadata_Well`, other `Metadata_*`
+            (`Role`, `Compound` and `Dose` are used by the plots), and numeric features.
+        z_prime: One row per feature, with `Feature`, `ZPrime` and any further columns.
+        default_feature: The feature shown first; the first of the table when the table does not have it.
+        provenance: Nested mappings, lists and plain values.
+        notes: Warnings about the whole plate.
+        thumbnail_caption: What the colours of the thumbnails mean.
+    """
+
+    plate: str
+    rows: int
+    columns: int
+    wells: Sequence[WellEntry]
+    table: pd.DataFrame
+    z_prime: pd.DataFrame
+    default_feature: str
+    provenance: Mapping[str, object]
+    notes: Sequence[str]
+    thumbnail_caption: str
+
+
+def render_report(data: ReportData) -> str:
+    """Return the report as one HTML document, to be stored as UTF-8.
+
+    Raises:
+        ValueError: Wells or rows that the plate cannot hold, repeated ones, or an unknown status.
+    """
+    _check(data)
+    plotly, program = _normal_newlines(get_plotlyjs()), _normal_newlines("\n".join(map(_resource, _PROGRAM)))
+    return Template(_resource("template.html")).substitute(
+        title=html.escape(data.plate),
+        style=_resource("report.css"),
+        digests=" ".join(_digest(script) for script in (plotly, program)),
+        data=_json_for_html(_payload(data)),
+        plotly=plotly,
+        program=program,
+    )
+
+
+def _check(data: ReportData) -> None:
+    """Raise a ValueError that lists every well or row the page could not show faithfully."""
+    entries = pd.Series([entry.well for entry in data.wells], dtype=object)
+    positions = {well for row in _positions(data) for well in row}
+    keys = [name for name in (_WELL, _TIME) if name in data.table]
+    rows = data.table[_WELL] if _WELL in keys else pd.Series(dtype=object)
+    problems = {
+        f"not on a plate of {data.rows} x {data.columns} wells": set(entries) - positions,
+        "listed twice": set(entries[entries.duplicated()]),
+        f"with a status other than {', '.join(_STATUSES)}": {w.well for w in data.wells if w.status not in _STATUSES},
+        "in the table but not in the list of wells": set(rows) - set(entries),
+        "with several rows in the table": set(rows[data.table.duplicated(keys)]) if keys else set(),
+    }
+    faults = [f"wells {what}: {', '.join(sorted(map(str, wells)))}" for what, wells in problems.items() if wells]
+    if faults:
+        raise ValueError(f"report of plate {data.plate}: {'; '.join(faults)}")
+
+
+def _payload(data: ReportData) -> dict[str, object]:
+    """Return what `data.js` reads; every value is JSON-ready."""
+    features = [name for name in data.table.select_dtypes("number").columns if not name.startswith(_METADATA)]
+    metadata = [name for name in data.table.columns if name.startswith(_METADATA)]
+    return {
+        "plate": data.plate,
+        "positions": _positions(data),
+        "wells": [_well(entry) for entry in data.wells],
+        "metadata": {name.removeprefix(_METADATA): _values(data.table[name]) for name in metadata},
+        "features": {name: _values(data.table[name]) for name in features},
+        "defaultFeature": data.default_feature if data.default_feature in features else next(iter(features), None),
+        "zPrime": {name: _values(data.z_prime[name]) for name in data.z_prime.columns},
+        "headline": _headline(data),
+        "provenance": _plain(data.provenance),
+        "notes": list(data.notes),
+        "caption": data.thumbnail_caption,
+    }
+
+
+def _positions(data: ReportData) -> list[list[str]]:
+    """Return the names of all wells the plate can hold, row by row."""
+    return [[well_name(row, column) for column in range(data.columns)] for row in range(data.rows)]
+
+
+def _well(entry: WellEntry) -> dict[str, object]:
+    return {
+        "well": entry.well,
+        "status": entry.status,
+        "reason": entry.reason,
+        "thumbnail": _data_uri(entry.thumbnail),
+        "outlined": _data_uri(entry.outlined),
+    }
+
+
+def _data_uri(webp: bytes | None) -> str | None:
+    return None if webp is None else f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+
+
+def _values(column: pd.Series[Any]) -> list[object]:
+    """Return a column for JSON: floats with 5 significant digits, other values as text, what is not known as None."""
+    if pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column):
+        return [None if pd.isna(value) else _plain(value) for value in column]
+    return [_rounded(value) for value in column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)]
+
+
+def _rounded(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    short = float(f"{value:.{_DIGITS}g}")
+    return int(short) if short.is_integer() else short
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON types; NaN becomes None, unknown types their text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float)) or value is None else str(value)
+
+
+def _headline(data: ReportData) -> list[dict[str, str]]:
+    """Return the few figures that sum up the plate, as label, value and a line of detail."""
+    counted = {status: sum(entry.status == status for entry in data.wells) for status in _STATUSES}
+    return [
+        {"label": "Wells analysed", "value": f"{counted['done']:,}", "detail": f"of {len(data.wells):,} in this run"},
+        _object_count(data),
+        _best_z_prime(data.z_prime),
+        {
+            "label": "Quarantined",
+            "value": f"{counted['quarantined']:,}",
+            "detail": f"{counted['missing']:,} missing",
+            "tone": "bad" if counted["quarantined"] or counted["missing"] else "good",
+        },
+    ]
+
+
+def _object_count(data: ReportData) -> dict[str, str]:
+    """Sum the count feature shown first, else the first one of the table."""
+    counts = [name for name in (data.default_feature, *data.table.columns) if name.startswith("Count_")]
+    name = next((name for name in counts if name in data.table), None)
+    if name is None:
+        return {"label": "Objects", "value": "\N{EN DASH}", "detail": "no count feature"}
+    times = data.table[_TIME].nunique() if _TIME in data.table else 1
+    median = data.table[name].median()
+    where = f"over {times} time points" if times > 1 else "median \N{EN DASH} per well"
+    detail = where if times > 1 or pd.isna(median) else f"median {median:,.0f} per well"
+    label = name.removeprefix("Count_").replace("_", " ")
+    return {"label": label, "value": f"{data.table[name].sum():,.0f}", "detail": detail}
+
+
+def _best_z_prime(z_prime: pd.DataFrame) -> dict[str, str]:
+    label = "Best Z\N{PRIME}"
+    known = z_prime.dropna(subset="ZPrime") if "ZPrime" in z_prime else z_prime.iloc[:0]
+    if known.empty:
+        return {"label": label, "value": "\N{EN DASH}", "detail": "no controls to compare"}
+    best = known.sort_values("ZPrime", ascending=False).iloc[0]
+    return {"label": label, "value": f"{best['ZPrime']:.2f}", "detail": str(best["Feature"])}
+
+
+def _json_for_html(payload: object) -> str:
+    r"""Return JSON that no HTML parser takes for markup: every `<` is spelled `\u003c`."""
+    return json.dumps(payload, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _digest(script: str) -> str:
+    """Return the content security policy's source expression that admits exactly this inline script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _normal_newlines(source: str) -> str:
+    """Return a script as browsers see it (and hash it): HTML parsing turns CR LF and CR into LF."""
+    return source.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _resource(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,37 @@
+// The page as a whole: what is built once, and what is redrawn when the reader chooses.
+
+/** Applies a change of state and redraws what depends on it. */
+function show(change) {
+  Object.assign(state, change);
+  if ("feature" in change) drawFeatureChoice();
+  drawHeatmap();
+  drawWell();
+  if (["feature", "time", "compound"].some((name) => name in change)) drawPlots();
+}
+
+function buildHeadline() {
+  const figure = ({ label, value, detail, tone }) => element("div", { class: tone, title: detail },
+    element("dt", {}, label),
+    element("dd", { class: "figure" }, value),
+    element("dd", { class: "detail" }, detail));
+  byId("headline").append(...report.headline.map(figure));
+}
+
+function buildNotes() {
+  byId("notes").hidden = report.notes.length === 0;
+  byId("notes").append(...report.notes.map((note) => element("li", {}, note)));
+}
+
+buildHeadline();
+buildNotes();
+buildHeatmap();
+buildLegend();
+buildControls();
+buildDoseControls();
+buildZPrime();
+buildQuarantine();
+buildProvenance();
+byId("plots").hidden = state.feature === null;
+byId("well-all").addEventListener("toggle", drawAllNumbers);
+const first = report.wells.find((entry) => entry.thumbnail) ?? report.wells[0];
+show({ feature: state.feature, well: first?.well ?? null });

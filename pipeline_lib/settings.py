@@ -1,0 +1,232 @@
+"""Every choice a user can make, once: defaults, help text, JSON schema and `config/config.yaml` all come from here.
+
+One frozen section per stage. A section's `identity` is what decides whether work is current: everything but the
+fields that only say how the work is scheduled (`wells_per_job`, `device`, ...).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from pipeline_lib.core.platemap import PlateMapColumns
+
+SYNTHETIC_PATTERN = r"(?P<well>[A-P][0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
+Percentiles = tuple[float, float]
+
+
+def scheduling(default: object, description: str) -> Any:
+    """A field that changes where or in which portions work runs, but not what it computes."""
+    return Field(default, description=description, json_schema_extra={"scheduling": True})
+
+
+class Section(BaseModel):
+    """Frozen settings that know their own identity. Unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that change a result, as plain JSON values."""
+        skipped = {
+            name
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("scheduling")
+        }
+        return self.model_dump(mode="json", exclude=skipped)
+
+    def to_json(self) -> str:
+        """The whole section as one line of JSON, keys sorted: the form in which rules hand it to a stage."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+class ChannelSettings(Section):
+    """How one channel of the microscope is called and shown."""
+
+    name: str = Field(description="Name in the OME-Zarr plate and in feature columns, such as DNA or GFP")
+    colour: str | None = Field(
+        None, pattern="^[0-9A-Fa-f]{6}$", description="Display colour, RRGGBB; by default from wavelength or name"
+    )
+
+
+class IngestSettings(Section):
+    """Raw vendor files to one OME-Zarr plate."""
+
+    wells_per_job: PositiveInt = scheduling(24, "Wells that one job converts")
+    pattern: str = Field(
+        SYNTHETIC_PATTERN,
+        description="Format `pattern`: regular expression over relative paths with the named groups well (or row and "
+        "column), channel, and optionally field, z, time",
+    )
+    projection: Literal["max", "keep"] = Field("max", description="Z planes: maximum projection, or keep them all")
+    channels: dict[str, ChannelSettings] = Field(
+        default_factory=dict, description="Channel id in the raw files -> name and colour"
+    )
+    pixel_size: PositiveFloat | None = Field(
+        None, description="Micrometres per pixel; by default what the raw files say"
+    )
+
+    def channel_name(self, channel: str, indexed: Mapping[str, str]) -> str:
+        """What the channel with this id is called: as chosen here, else as the index file says, else by its id."""
+        if channel in self.channels:
+            return self.channels[channel].name
+        return indexed.get(channel) or (f"Channel{channel}" if channel.isdigit() else channel)
+
+
+class NetworkLabels(Section):
+    """A label image made by a Cellpose-architecture network."""
+
+    method: Literal["network"] = "network"
+    weights: str = Field("starter_nuclei", description="Name of a shipped or cached model, or a path")
+    channels: tuple[str, ...] = Field(
+        ("DNA",), min_length=1, max_length=2, description="Channel to segment, and optionally the nuclei channel"
+    )
+    diameter: PositiveFloat | None = Field(
+        None, description="Object diameter in pixels; by default estimated once per plate"
+    )
+    cellprob_threshold: float = Field(0.0, description="Pixels with a cell logit above this are foreground")
+    flow_threshold: float | None = Field(
+        0.4, description="Largest mean squared flow error of an object; null: no check"
+    )
+    min_size: int = Field(15, description="Objects with fewer pixels are removed")
+
+
+class GrowLabels(Section):
+    """Cells grown from the nuclei by a seeded watershed, for plates whose cells no model covers."""
+
+    method: Literal["grow"] = "grow"
+    channel: str | None = Field(None, description="Channel whose light guides the borders; null: nearest nucleus")
+    distance: PositiveFloat = Field(12.0, description="Farthest a cell reaches from its nucleus, in pixels")
+    threshold: float | Literal["otsu"] | None = Field(
+        None, description="Cells end where the channel falls below this value; null: only distance limits them"
+    )
+
+
+class LabelSettings(Section):
+    """The label images and how each is made. Nucleus, cell and cytoplasm of one cell share one id."""
+
+    nuclei: NetworkLabels | None = Field(NetworkLabels(), description="null: no nuclei")
+    cells: Annotated[NetworkLabels | GrowLabels, Field(discriminator="method")] | None = Field(
+        GrowLabels(), description="method network or grow; null: no cells"
+    )
+    cytoplasm_gap: int = Field(
+        0, ge=0, le=50, description="Pixels left out between nucleus and cytoplasm, where nuclear light spills over"
+    )
+
+    @model_validator(mode="after")
+    def _makeable(self) -> LabelSettings:
+        if self.nuclei is None and self.cells is None:
+            raise ValueError("segment.labels: nuclei and cells are both null; name at least one label image")
+        if self.nuclei is None and isinstance(self.cells, GrowLabels):
+            raise ValueError("segment.labels.cells: method grow starts from nuclei, which are null; use method network")
+        return self
+
+    def networks(self) -> dict[str, NetworkLabels]:
+        """Label image name -> settings, for those a network makes."""
+        named = {"nuclei": self.nuclei, "cells": self.cells}
+        return {name: made for name, made in named.items() if isinstance(made, NetworkLabels)}
+
+    def channel_names(self) -> set[str]:
+        """Every channel the label images are made from."""
+        used = {name for made in self.networks().values() for name in made.channels}
+        if isinstance(self.cells, GrowLabels) and self.cells.channel is not None:
+            used.add(self.cells.channel)
+        return used
+
+
+class SegmentSettings(Section):
+    """Images to label images."""
+
+    wells_per_job: PositiveInt = scheduling(48, "Wells that one job segments: the network is loaded once per job")
+    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N")
+    batch_size: PositiveInt = scheduling(8, "Tiles that go through the network at once")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
+    )
+    scaling: Literal["field", "plate"] = Field(
+        "plate", description="Which pixels the intensity percentiles are taken over; with plate, empty wells stay empty"
+    )
+    percentiles: Percentiles = Field((1.0, 99.0), description="Intensities brought to 0 and 1 before the network")
+    calibration_wells: PositiveInt = Field(8, description="Wells the object diameter is estimated on")
+    labels: LabelSettings = LabelSettings()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SegmentSettings:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"segment.percentiles: {low}, {high} found; 0 <= low < high <= 100 is allowed")
+        return self
+
+
+FeatureGroup = Literal["shape", "intensity", "radial", "texture", "granularity"]
+
+
+class MeasureSettings(Section):
+    """Raw intensities and labels to one row per cell."""
+
+    wells_per_job: PositiveInt = scheduling(16, "Wells that one job measures")
+    features: tuple[FeatureGroup, ...] = Field(
+        ("shape", "intensity", "radial"), min_length=1, description="Groups of features, per object and channel"
+    )
+
+
+class AggregateSettings(Section):
+    """Cells to wells: which columns of the plate map say what."""
+
+    control: str = Field("role", description="Plate-map column that names the controls")
+    negative: tuple[str, ...] = Field(("negative",), min_length=1, description="Its values for negative controls")
+    positive: tuple[str, ...] = Field(("positive",), min_length=1, description="Its values for positive controls")
+    dose: str = Field("dose", description="Plate-map column with doses")
+    compound: str = Field("compound", description="Plate-map column with compound names")
+
+    def plate_map_columns(self) -> PlateMapColumns:
+        """The same choice as a plate map understands it."""
+        return PlateMapColumns(**self.model_dump())
+
+
+class ReportSettings(Section):
+    """The plate report."""
+
+    feature: str | None = Field(None, description="Feature shown first; by default the one with the best Z'")
+    thumbnail_size: int = Field(320, ge=32, le=1024, description="Longest side of a well's picture, in pixels")
+
+
+class Settings(Section):
+    """The whole of `config/config.yaml`."""
+
+    plates: str = Field("config/plates.tsv", description="The plate sheet: id, folder, format, plate_map, overrides")
+    results: str = Field("results", description="Where everything is written")
+    ingest: IngestSettings = IngestSettings()
+    segment: SegmentSettings = SegmentSettings()
+    measure: MeasureSettings = MeasureSettings()
+    aggregate: AggregateSettings = AggregateSettings()
+    report: ReportSettings = ReportSettings()
+
+
+def sections(annotation: Any) -> list[type[Section]]:
+    """The section classes that the annotation of a field names."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for argument in getattr(annotation, "__args__", ()) for section in sections(argument)]
+
+
+def section_at(location: Sequence[int | str]) -> type[Section]:
+    """The section at a path such as ("segment", "labels", "cells", "grow")."""
+    found: list[type[Section]] = [Settings]
+    for part in map(str, location):
+        inner = [
+            s
+            for section in found
+            if part in section.model_fields
+            for s in sections(section.model_fields[part].annotation)
+        ]
+        found = inner or [s for s in found if part == _method(s)] or found
+    return found[0]
+
+
+def _method(section: type[Section]) -> object:
+    """The value of `method` by which a section is chosen; None for most."""
+    field = section.model_fields.get("method")
+    return field.default if field else None

@@ -1,0 +1,47 @@
+"""From settings to a network and its input: shared by calibrate and segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_lib.arrays.normalise import normalise, percentile_range
+from pipeline_lib.flows.masks import MaskSettings
+from pipeline_lib.io.weights import find_weights, load_weights
+from pipeline_lib.segmentation import Network, prepare_network
+from pipeline_lib.settings import NetworkLabels, SegmentSettings
+
+
+def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
+    """The network of a label image, on the device the settings choose."""
+    return prepare_network(load_weights(find_weights(made.weights)).state, settings.device, settings.precision)
+
+
+def mask_settings(made: NetworkLabels) -> MaskSettings:
+    """How flows of this label image become objects."""
+    return MaskSettings(
+        cellprob_threshold=made.cellprob_threshold, flow_threshold=made.flow_threshold, min_size=made.min_size
+    )
+
+
+def network_input(
+    image: NDArray[Any],
+    names: Sequence[str],
+    made: NetworkLabels,
+    settings: SegmentSettings,
+    ranges: Mapping[str, Sequence[float]] | None,
+) -> NDArray[np.float32]:
+    """The channels a network reads, scaled: (1 or 2, Y, X), as many as the settings name.
+
+    image: (C, Y, X) with channels called `names`. ranges: channel -> intensities of 0 and 1 for the whole plate; None:
+    each field has its own.
+    """
+    chosen = np.stack([image[names.index(name)] for name in made.channels])
+    if ranges is None:
+        limits = [percentile_range(channel, settings.percentiles) for channel in chosen]
+    else:
+        limits = [(ranges[name][0], ranges[name][1]) for name in made.channels]
+    return normalise(chosen, limits)

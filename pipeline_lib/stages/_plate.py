@@ -1,0 +1,35 @@
+"""What became of each well of a plate: shared by aggregate, report and summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline_lib.core.wells import row_column
+from pipeline_lib.io.records import well_outcomes
+from pipeline_lib.paths import PlatePaths
+
+BATCH_STAGES = ("ingest", "segment", "measure")
+FINISHED = ("done", "current")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """done, or the stage that quarantined the well, and why."""
+
+    done: bool
+    stage: str = ""
+    kind: str = ""
+    reason: str = ""
+
+
+def plate_outcomes(plate: PlatePaths) -> dict[str, Outcome]:
+    """Well -> what became of it, row by row, for every well an ingest record tells of."""
+    records = {stage: well_outcomes(plate.records(stage)) for stage in BATCH_STAGES}
+    outcomes = {}
+    for well in sorted(records["ingest"], key=row_column):
+        failed = next(
+            (stage for stage in BATCH_STAGES if records[stage].get(well, {}).get("status") not in FINISHED), None
+        )
+        told = records[failed].get(well, {}) if failed else {}
+        outcomes[well] = Outcome(failed is None, failed or "", told.get("kind", ""), told.get("reason", ""))
+    return outcomes

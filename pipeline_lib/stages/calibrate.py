@@ -1,0 +1,88 @@
+"""calibrate: choose, once per plate, what makes its wells comparable: intensity ranges and object diameters.
+
+The choice is kept in `calibration.json`. A well that is repaired and added later is segmented with the same numbers,
+so that it changes no other well; `wellpose reset <plate> --stage calibrate` chooses anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.core.histograms import merge, percentiles
+from pipeline_lib.io.plate import committed_wells, fields_of, read_field, read_histograms, read_info, stored_fingerprint
+from pipeline_lib.io.records import read_json, write_json
+from pipeline_lib.settings import NetworkLabels, SegmentSettings
+from pipeline_lib.stages._job import Clock, Job, write_record
+
+log = logging.getLogger("wellpose")
+
+
+def calibrate(job: Job) -> None:
+    """Write `calibration.json`, unless it is there and made with the same settings from the same kind of plate."""
+    clock = Clock()
+    assert isinstance(job.settings, SegmentSettings)
+    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw))
+    kept = read_calibration(job)
+    if kept.get("fingerprint") != wanted:
+        kept = {"fingerprint": wanted, **_choose(job, job.settings)}
+        write_json(job.plate.calibration, kept)
+    log.info("calibrate %s: ranges %s, diameters %s", job.name, kept["ranges"], kept["diameters"])
+    write_record(job, clock, kept)
+
+
+def read_calibration(job: Job) -> dict[str, Any]:
+    """The plate's calibration; empty before it was made."""
+    return read_json(job.plate.calibration)
+
+
+def _choose(job: Job, settings: SegmentSettings) -> dict[str, Any]:
+    wells = committed_wells(job.plate.raw)
+    ranges = _plate_ranges(job, settings, wells) if settings.scaling == "plate" and wells else None
+    networks = settings.labels.networks()
+    given = {name: made.diameter for name, made in networks.items() if made.diameter is not None}
+    estimated = {
+        name: _estimate(job, settings, made, ranges, wells) for name, made in networks.items() if name not in given
+    }
+    return {"ranges": ranges, "diameters": given | estimated}
+
+
+def _plate_ranges(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, list[float]]:
+    """Channel -> the intensities that stand for 0 and 1, percentiles over all pixels of the plate."""
+    names = read_info(job.plate.raw).channel_names
+    of_wells = [read_histograms(job.plate.raw, well) for well in wells]
+    return {
+        name: percentiles(merge(field[index] for well in of_wells for field in well), settings.percentiles)
+        for index, name in enumerate(names)
+        if name in settings.labels.channel_names()
+    }
+
+
+def _estimate(
+    job: Job,
+    settings: SegmentSettings,
+    made: NetworkLabels,
+    ranges: dict[str, list[float]] | None,
+    wells: Sequence[str],
+) -> float:
+    """The median object diameter, in pixels, on the first field of a sample of wells spread over the plate."""
+    from pipeline_lib.segmentation import estimate_diameter
+    from pipeline_lib.stages._network import load_network, mask_settings, network_input
+
+    network = load_network(made, settings)
+    chosen = [wells[index] for index in _spread(len(wells), settings.calibration_wells)]
+    names = read_info(job.plate.raw).channel_names
+    images = [
+        network_input(read_field(job.plate.raw, well, fields_of(job.plate.raw, well)[0]), names, made, settings, ranges)
+        for well in chosen
+    ]
+    return round(estimate_diameter(network, images, mask_settings(made), settings.batch_size), 2)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` evenly spaced indices below `length`, without the ends, where controls often lie."""
+    count = min(length, count)
+    return [int(index) for index in np.linspace(0, length, count + 2)[1:-1]] if count else []

@@ -1,0 +1,150 @@
+"""ingest: vendor files of a batch of wells to wells of the OME-Zarr plate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_lib.arrays.pyramid import level_steps, pyramid
+from pipeline_lib.arrays.quality import quality
+from pipeline_lib.arrays.resample import shrink
+from pipeline_lib.core.errors import MissingImages, UnequalImages
+from pipeline_lib.core.histograms import Histogram, histogram
+from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.io.commit import committed, discard, sweep
+from pipeline_lib.io.images import read_planes
+from pipeline_lib.io.manifests import read_manifest
+from pipeline_lib.io.ngff import PlateInfo
+from pipeline_lib.io.plate import read_info, read_level, stored_fingerprint, write_field, write_histograms, write_well
+from pipeline_lib.settings import IngestSettings
+from pipeline_lib.stages._job import Job, make_current
+
+
+def ingest(job: Job) -> None:
+    """Make the raw wells of a batch current."""
+    assert isinstance(job.settings, IngestSettings)
+    make_current(job, Ingest(job, read_manifest(job.plate.manifest), read_info(job.plate.raw), job.settings))
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """How one well is read and committed."""
+
+    job: Job
+    manifest: Manifest
+    info: PlateInfo
+    settings: IngestSettings
+
+    def wanted(self, well: str) -> str:
+        files = [(file.path, *_size_and_time(self._path(file))) for file in self.manifest.of_well(well)]
+        return self.job.fingerprint(files=files, info=self.info.to_json())
+
+    def stored(self, well: str) -> str | None:
+        return stored_fingerprint(self.job.plate.raw_well(well))
+
+    def discard(self, well: str) -> None:
+        discard(self.job.plate.raw_well(well))
+
+    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
+        target = self.job.plate.raw_well(well)
+        sweep(target)
+        files = self._complete(well)
+        fields = sorted({file.field for file in files})
+        with committed(target) as temporary:
+            measured = [
+                self._field(temporary, field, [file for file in files if file.field == field]) for field in fields
+            ]
+            write_histograms(temporary, [of_field.histograms for of_field in measured])
+            described = [
+                {"field": field, "channels": of_field.quality} for field, of_field in zip(fields, measured, strict=True)
+            ]
+            write_well(temporary, fields, {**self.job.provenance(wanted), "quality": described})
+        return {"fields": len(fields)}
+
+    def _complete(self, well: str) -> tuple[ImageFile, ...]:
+        """The files of a well, if every field and time point has every channel of the plate."""
+        files = self.manifest.of_well(well)
+        if not files:
+            raise MissingImages(f"well {well} has no image in {self.manifest.folder}")
+        there = {(file.field, file.time, file.channel) for file in files}
+        fields = sorted({file.field for file in files})
+        wanted = product(fields, range(self.info.times), self.manifest.channels)
+        lacking = [f"field {f} time {t} channel {c}" for f, t, c in wanted if (f, t, c) not in there]
+        if lacking:
+            some = "; ".join(lacking[:5]) + ("; ..." if len(lacking) > 5 else "")
+            raise MissingImages(f"well {well} lacks {len(lacking)} image(s) that its plate has: {some}")
+        return files
+
+    def _field(self, well: Path, field: int, files: Sequence[ImageFile]) -> Measured:
+        """Read, check and write one field; return what was seen of it."""
+        frames = [self._frame([file for file in files if file.time == time]) for time in range(self.info.times)]
+        image = np.stack(frames)
+        levels = _levels(image)
+        write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
+        _verify(well, field, levels)
+        counted = [histogram(image[:, channel]) for channel in range(image.shape[1])]
+        seen = [asdict(quality(image[0, c].max(axis=0), counted[c])) for c in range(image.shape[1])]
+        return Measured(counted, seen)
+
+    def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
+        """One time point of a field as (C, Z, Y, X)."""
+        stacks = [self._stack([file for file in files if file.channel == c]) for c in self.manifest.channels]
+        planes = max(len(stack) for stack in stacks)
+        short = [c for c, s in zip(self.manifest.channels, stacks, strict=True) if len(s) not in (1, planes)]
+        if short:
+            raise MissingImages(f"{files[0].path}: channel(s) {', '.join(short)} have fewer than {planes} planes")
+        # A channel taken in one plane beside stacks belongs to all their planes.
+        return np.stack([np.broadcast_to(stack, (planes, *stack.shape[1:])) for stack in stacks])
+
+    def _stack(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
+        """The planes (Z, Y, X) of one channel, projected if the settings say so."""
+        planes = np.concatenate([self._planes(file) for file in sorted(files, key=lambda file: file.z)])
+        return planes.max(axis=0, keepdims=True) if self.settings.projection == "max" else planes
+
+    def _planes(self, file: ImageFile) -> NDArray[np.generic]:
+        planes = read_planes(self._path(file))
+        expected = (*self.info.shape, self.info.dtype)
+        if (*planes.shape[1:], planes.dtype.name) != expected:
+            raise UnequalImages(
+                f"{file.path} is {planes.shape[1:]} {planes.dtype.name}; its plate is {expected[:2]} {expected[2]}"
+            )
+        return planes
+
+    def _path(self, file: ImageFile) -> Path:
+        return Path(self.manifest.folder) / file.path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was seen of a field while it was written, per channel."""
+
+    histograms: list[Histogram]
+    quality: list[dict[str, float]]
+
+
+def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+    """Pyramid of (T, C, Z, Y, X)."""
+    flat = pyramid(image.reshape(-1, *image.shape[-2:]), shrink)
+    return [level.reshape(*image.shape[:3], *level.shape[-2:]) for level in flat]
+
+
+def _verify(well: Path, field: int, levels: Sequence[NDArray[np.generic]]) -> None:
+    """Read the finest level back; a difference is trouble with the machine."""
+    stored = read_level(well / str(field), 0)
+    if not np.array_equal(stored.ravel(), levels[0].ravel(), equal_nan=stored.dtype.kind == "f"):
+        raise OSError(f"{well / str(field)}: what was read back is not what was written; check the disk")
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Size in bytes and modification time in ns; zeros for a file that is gone, which reading then reports."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)

@@ -1,0 +1,86 @@
+"""measure: raw intensities and label images to one table of cells per well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from pipeline_lib.core.wells import row_column
+from pipeline_lib.features import measure_field
+from pipeline_lib.io.commit import discard, sweep
+from pipeline_lib.io.ngff import PlateInfo
+from pipeline_lib.io.plate import OURS, fields_of, read_attributes, read_field, read_info, read_labels
+from pipeline_lib.io.tables import table_fingerprint, write_table
+from pipeline_lib.settings import MeasureSettings
+from pipeline_lib.stages._job import Job, make_current
+from pipeline_lib.stages.segment import labels_fingerprint
+
+METADATA = [
+    "Metadata_Plate",
+    "Metadata_Well",
+    "Metadata_Row",
+    "Metadata_Column",
+    "Metadata_Field",
+    "Metadata_Timepoint",
+]
+
+
+def measure(job: Job) -> None:
+    """Make the cell tables of a batch of wells current."""
+    assert isinstance(job.settings, MeasureSettings)
+    make_current(job, Measure(job, job.settings))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the cells of one well are measured and their table committed."""
+
+    job: Job
+    settings: MeasureSettings
+
+    @cached_property
+    def info(self) -> PlateInfo:
+        return read_info(self.job.plate.raw)
+
+    def wanted(self, well: str) -> str | None:
+        labels = labels_fingerprint(self.job, well)
+        return labels and self.job.fingerprint(labels=labels)
+
+    def stored(self, well: str) -> str | None:
+        return table_fingerprint(self.job.plate.cells(well))
+
+    def discard(self, well: str) -> None:
+        discard(self.job.plate.cells(well))
+
+    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
+        fields = fields_of(self.job.plate.raw, well)
+        frames = [self._frame(well, field, time) for field in fields for time in range(self.info.times)]
+        filled = [frame for frame in frames if len(frame)] or frames[:1]
+        table = pd.concat(filled, ignore_index=True)
+        target = self.job.plate.cells(well)
+        sweep(target)
+        write_table(table, target, self.job.provenance(wanted))
+        return {"objects": len(table)}
+
+    def _frame(self, well: str, field: int, time: int) -> pd.DataFrame:
+        """One row per cell of a field at a time point, told where it comes from."""
+        image = read_field(self.job.plate.raw, well, field, time)
+        labels = read_labels(self.job.plate.raw, well, field, time)
+        measured = measure_field(
+            image, labels, self.info.channel_names, self.settings.features, self._backgrounds(well, field)
+        )
+        row, column = row_column(well)
+        place = [self.job.name, well, row + 1, column + 1, field, time]
+        told = pd.DataFrame([place] * len(measured), columns=METADATA).astype(
+            {"Metadata_Plate": "string", "Metadata_Well": "string"} | dict.fromkeys(METADATA[2:], "int64")
+        )
+        return pd.concat([told, measured], axis=1)
+
+    def _backgrounds(self, well: str, field: int) -> list[float]:
+        """Background intensity of each channel of a field, as ingest saw it."""
+        quality = read_attributes(self.job.plate.raw_well(well))[OURS]["quality"]
+        return next([c["background"] for c in seen["channels"]] for seen in quality if seen["field"] == field)

@@ -1,0 +1,140 @@
+"""report: one self-contained page about the plate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from pipeline_lib.io.commit import committed
+from pipeline_lib.io.ngff import PlateInfo
+from pipeline_lib.io.plate import OURS, fields_of, levels_of, read_attributes, read_field, read_info, read_labels
+from pipeline_lib.io.records import read_json, read_records
+from pipeline_lib.io.tables import read_csv, read_table
+from pipeline_lib.paths import PlatePaths
+from pipeline_lib.reporting import ReportData, WellEntry, encode_webp, render_report, thumbnail
+from pipeline_lib.settings import ReportSettings
+from pipeline_lib.stages._job import Clock, Job, write_record
+from pipeline_lib.stages._plate import BATCH_STAGES, Outcome, plate_outcomes
+
+OUTLINED = ("nuclei", "cells")
+PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate")
+
+log = logging.getLogger("wellpose")
+
+
+def report(job: Job) -> None:
+    """Write `report.html`."""
+    clock = Clock()
+    assert isinstance(job.settings, ReportSettings)
+    page = render_report(_data(job, job.settings))
+    with committed(job.plate.report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    log.info("report %s: %s (%.1f MB)", job.name, job.plate.report, len(page) / 1e6)
+    write_record(job, clock, {"bytes": len(page)})
+
+
+def _data(job: Job, settings: ReportSettings) -> ReportData:
+    info = read_info(job.plate.raw)
+    outcomes = plate_outcomes(job.plate)
+    table, scores = read_table(job.plate.wells_parquet), read_csv(job.plate.z_prime)
+    return ReportData(
+        plate=job.name,
+        rows=info.rows,
+        columns=info.columns,
+        wells=[_entry(job.plate, well, outcome, info, settings.thumbnail_size) for well, outcome in outcomes.items()],
+        table=table,
+        z_prime=scores,
+        default_feature=settings.feature or _first_feature(table, scores),
+        provenance=_provenance(job.plate),
+        notes=_notes(job.plate, table, outcomes),
+        thumbnail_caption=_caption(info),
+    )
+
+
+def _first_feature(table: pd.DataFrame, scores: pd.DataFrame) -> str:
+    """The feature that separates the controls best; without controls the first count."""
+    if len(scores) and scores["ZPrime"].notna().any():
+        return str(scores["Feature"].iloc[0])
+    return next((name for name in table if name.startswith("Count_")), "")
+
+
+def _entry(plate: PlatePaths, well: str, outcome: Outcome, info: PlateInfo, size: int) -> WellEntry:
+    """A well with its picture: the first field at the first time point."""
+    if not outcome.done:
+        return WellEntry(well, "quarantined", f"{outcome.stage}: {outcome.reason}", None, None)
+    field = fields_of(plate.raw, well)[0]
+    level = _level(info, size, levels_of(plate.raw, well, field))
+    image = read_field(plate.raw, well, field, level=level)
+    labels = {
+        name: found for name, found in read_labels(plate.raw, well, field, level=level).items() if name in OUTLINED
+    }
+    colours, windows = [c.colour for c in info.channels], [c.window for c in info.channels]
+    plain, outlined = thumbnail(image, labels, colours, windows, size)
+    return WellEntry(well, "done", "", encode_webp(plain), encode_webp(outlined))
+
+
+def _level(info: PlateInfo, size: int, levels: int) -> int:
+    """The coarsest level that is not smaller than a thumbnail."""
+    longest = max(info.shape)
+    return max(level for level in range(levels) if level == 0 or longest / 4**level >= size)
+
+
+def _caption(info: PlateInfo) -> str:
+    shown = ", ".join(f"{c.name} #{c.colour} from {c.window[0]:g} to {c.window[1]:g}" for c in info.channels)
+    return f"First field, {shown}; the same display window for the whole plate. Outlines: nuclei yellow, cells pink."
+
+
+def _notes(plate: PlatePaths, table: pd.DataFrame, outcomes: Mapping[str, Outcome]) -> list[str]:
+    """What someone who reads the plate should know first."""
+    notes = []
+    quarantined = sum(not outcome.done for outcome in outcomes.values())
+    if quarantined:
+        notes.append(f"{quarantined} of {len(outcomes)} wells are quarantined; everything else is complete.")
+    roles = table["Metadata_Role"].value_counts()
+    if min(roles.get("positive", 0), roles.get("negative", 0)) < 2:
+        notes.append(
+            "No Z' and no dose comparison: fewer than two wells of positive or of negative controls are known."
+        )
+    unpaired = _unpaired(plate, [well for well, outcome in outcomes.items() if outcome.done])
+    notes += [f"{count:,} {what.replace('_', ' ')} in the whole plate." for what, count in unpaired.items() if count]
+    return notes
+
+
+def _unpaired(plate: PlatePaths, wells: list[str]) -> dict[str, int]:
+    """Nuclei without a cell and cells without a nucleus, counted over the plate."""
+    totals = dict.fromkeys(("nuclei_without_cell", "cells_without_nucleus"), 0)
+    for well in wells:
+        for field in fields_of(plate.raw, well):
+            counts = read_attributes(plate.raw_well(well) / str(field) / "labels")[OURS]["counts"]
+            for name in totals:
+                totals[name] += sum(frame[name] for frame in counts)
+    return totals
+
+
+def _provenance(plate: PlatePaths) -> dict[str, Any]:
+    """Versions, settings, calibration, and what each stage cost."""
+    records = {stage: read_records(plate.records(stage)) for stage in (*BATCH_STAGES, *PLATE_STAGES)}
+    newest = {stage: found[-1] for stage, found in records.items() if found}
+    stages = {
+        stage: {
+            "jobs": len(records[stage]),
+            "seconds": round(sum(record["seconds"] for record in records[stage]), 1),
+            "peak memory (MiB)": max(record["peak_memory_mb"] for record in records[stage]),
+            "code": record["code"],
+            "finished": record["finished"][:19],
+        }
+        for stage, record in newest.items()
+    }
+    manifest = read_json(plate.manifest)
+    return {
+        "raw folder": manifest["folder"],
+        "format": manifest["format"],
+        "stages": stages,
+        "settings": {stage: newest[stage]["settings"] for stage in (*BATCH_STAGES, "aggregate") if stage in newest},
+        "calibration": read_json(plate.calibration),
+        "weights (SHA-256)": newest.get("segment", {}).get("weights", {}),
+        "software": newest["aggregate"]["software"],
+    }

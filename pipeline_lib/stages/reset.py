@@ -1,0 +1,53 @@
+"""reset: drop results of a plate and the records that tell of them, so that the next run makes them again."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipeline_lib.__main__ import well_list
+from pipeline_lib.io.commit import discard
+from pipeline_lib.io.plate import committed_wells, fields_of
+from pipeline_lib.io.records import read_json
+from pipeline_lib.paths import PlatePaths, labels_path
+
+STAGES = ("ingest", "calibrate", "segment", "measure")
+log = logging.getLogger("wellpose")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("plate", type=Path, help="the plate's results folder, such as results/plate1")
+    parser.add_argument("--stage", choices=STAGES, default="ingest", help="drop this stage's results (default: ingest)")
+    parser.add_argument("--wells", type=well_list, default=(), help="only these wells, separated by commas")
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Drop what is named, then the batch records that speak of it."""
+    plate = PlatePaths(parsed.plate)
+    if not plate.manifest.exists():
+        raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
+    if parsed.stage == "calibrate":
+        discard(plate.calibration)
+        discard(plate.records("calibrate"))
+        return
+    wells = set(parsed.wells or committed_wells(plate.raw))
+    for well in wells:
+        _drop(plate, parsed.stage, well)
+    for record in plate.records(parsed.stage).glob("*.json"):
+        if wells & set(read_json(record)["wells"]):
+            discard(record)
+    log.info("reset %s: %s of %d well(s) dropped", plate.folder.name, parsed.stage, len(wells))
+
+
+def _drop(plate: PlatePaths, stage: str, well: str) -> None:
+    """Make one well's result of a stage absent."""
+    raw = plate.raw_well(well)
+    if stage == "ingest":
+        discard(raw)
+    elif stage == "measure":
+        discard(plate.cells(well))
+    elif raw.exists():
+        for field in fields_of(plate.raw, well):
+            discard(raw / labels_path(field))

@@ -1,0 +1,168 @@
+"""segment: images of a batch of wells to label images inside the raw plate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_lib.arrays.pyramid import level_steps, pyramid
+from pipeline_lib.arrays.resample import shrink_labels
+from pipeline_lib.compartments import Compartments, grow, otsu_threshold, pair
+from pipeline_lib.io.commit import committed, discard, sweep
+from pipeline_lib.io.plate import (
+    fields_of,
+    read_attributes,
+    read_field,
+    read_info,
+    stored_fingerprint,
+    write_labels,
+)
+from pipeline_lib.io.weights import checksum, find_weights
+from pipeline_lib.paths import labels_path
+from pipeline_lib.settings import GrowLabels, NetworkLabels, SegmentSettings
+from pipeline_lib.stages._job import Job, make_current
+from pipeline_lib.stages.calibrate import read_calibration
+
+if TYPE_CHECKING:
+    from pipeline_lib.segmentation import Network
+
+Image = NDArray[Any]
+Labels = NDArray[np.uint32]
+
+
+def segment(job: Job) -> None:
+    """Make the label images of a batch of wells current."""
+    assert isinstance(job.settings, SegmentSettings)
+    work = Segment(job, job.settings)
+    make_current(job, work, {"weights": work.weights})
+
+
+def labels_fingerprint(job: Job, well: str) -> str | None:
+    """The fingerprint that all label images of a well carry; None where a field has none or another one."""
+    raw = job.plate.raw_well(well)
+    if not read_attributes(raw):
+        return None
+    found = {stored_fingerprint(raw / labels_path(field)) for field in fields_of(job.plate.raw, well)}
+    return found.pop() if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """How one well is segmented and committed: one rename per field; a well counts once all its fields agree."""
+
+    job: Job
+    settings: SegmentSettings
+
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """Label image -> checksum of the weights of its network."""
+        return {name: checksum(find_weights(made.weights)) for name, made in self.settings.labels.networks().items()}
+
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        return read_calibration(self.job)
+
+    @cached_property
+    def networks(self) -> dict[str, Network]:
+        """The networks, loaded when the first well needs them and kept for the whole job."""
+        from pipeline_lib.stages._network import load_network
+
+        return {name: load_network(made, self.settings) for name, made in self.settings.labels.networks().items()}
+
+    def wanted(self, well: str) -> str | None:
+        raw = stored_fingerprint(self.job.plate.raw_well(well))
+        return raw and self.job.fingerprint(raw=raw, weights=self.weights, calibration=self.calibration)
+
+    def stored(self, well: str) -> str | None:
+        return labels_fingerprint(self.job, well)
+
+    def discard(self, well: str) -> None:
+        for field in self._fields(well):
+            discard(self.job.plate.raw_well(well) / labels_path(field))
+
+    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
+        info = read_info(self.job.plate.raw)
+        fields = self._fields(well)
+        images = [read_field(self.job.plate.raw, well, field, time) for field in fields for time in range(info.times)]
+        found = self._compartments(images, info.channel_names)
+        for index, field in enumerate(fields):
+            frames = found[index * info.times : (index + 1) * info.times]
+            self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
+        return dict(sum((Counter(_counts(frame)) for frame in found), Counter()))
+
+    def _fields(self, well: str) -> list[int]:
+        return fields_of(self.job.plate.raw, well) if read_attributes(self.job.plate.raw_well(well)) else []
+
+    def _compartments(self, images: Sequence[Image], names: Sequence[str]) -> list[Compartments]:
+        """Nuclei, cells and cytoplasm of every image (C, Y, X)."""
+        made = self.settings.labels
+        nuclei = self._network_labels("nuclei", made.nuclei, images, names)
+        if isinstance(made.cells, GrowLabels):
+            cells = [_grown(seeds, image, names, made.cells) for seeds, image in zip(nuclei, images, strict=True)]
+        else:
+            cells = self._network_labels("cells", made.cells, images, names)
+        return [pair(n, c, made.cytoplasm_gap) for n, c in zip(nuclei, cells, strict=True)]
+
+    def _network_labels(
+        self, name: str, made: NetworkLabels | None, images: Sequence[Image], names: Sequence[str]
+    ) -> list[Labels]:
+        """The label image a network makes of every image; empty ones where it is not wanted."""
+        if made is None:
+            return [np.zeros(image.shape[1:], np.uint32) for image in images]
+        from pipeline_lib.segmentation import segment_fields
+        from pipeline_lib.stages._network import mask_settings, network_input
+
+        ranges, diameter = self.calibration["ranges"], self.calibration["diameters"][name]
+        inputs = [network_input(image, names, made, self.settings, ranges) for image in images]
+        return segment_fields(self.networks[name], inputs, diameter, mask_settings(made), self.settings.batch_size)
+
+    def _commit(self, target: Path, frames: Sequence[Compartments], wanted: str) -> None:
+        sweep(target)
+        ours = {**self.job.provenance(wanted), "counts": [_counts(frame) for frame in frames]}
+        steps = level_steps(*frames[0].nuclei.shape)
+        stacks = {name: np.stack([getattr(frame, name) for frame in frames]) for name in self._names()}
+        with committed(target) as temporary:
+            levels = {name: _levels(stack) for name, stack in stacks.items()}
+            write_labels(temporary, levels, steps, read_info(self.job.plate.raw), ours)
+
+    def _names(self) -> list[str]:
+        """The label images that are kept."""
+        made = self.settings.labels
+        wanted = {"nuclei": made.nuclei, "cells": made.cells, "cytoplasm": made.nuclei and made.cells}
+        return [name for name, settings in wanted.items() if settings is not None]
+
+
+def _grown(nuclei: Labels, image: Image, names: Sequence[str], made: GrowLabels) -> Labels:
+    """Cells around nuclei, in an image (C, Y, X) with channels called `names`."""
+    if made.channel is None:
+        return grow(nuclei, None, made.distance, None)
+    intensity = image[names.index(made.channel)].astype(np.float32)
+    threshold = otsu_threshold(intensity) if made.threshold == "otsu" else made.threshold
+    return grow(nuclei, intensity, made.distance, threshold)
+
+
+def _levels(stack: Labels) -> list[Labels]:
+    """Pyramid of (T, Y, X)."""
+    return pyramid(stack, lambda level, step: np.stack([shrink_labels(frame, step) for frame in level]))
+
+
+def _counts(frame: Compartments) -> dict[str, int]:
+    return {
+        "nuclei": _count(frame.nuclei),
+        "cells": _count(frame.cells),
+        "nuclei_without_cell": frame.nuclei_without_cell,
+        "cells_without_nucleus": frame.cells_without_nucleus,
+    }
+
+
+def _count(labels: Labels) -> int:
+    """The number of objects: ids may have gaps, since compartments share them."""
+    found = np.unique(labels)
+    return int(np.count_nonzero(found))

@@ -1,0 +1,141 @@
+"""skeleton: write the plate and row groups, once per plate, so that later jobs only add wells of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline_lib.arrays.pyramid import level_steps
+from pipeline_lib.core.colours import channel_colour
+from pipeline_lib.core.errors import DataTrouble
+from pipeline_lib.core.histograms import Histogram, histogram, merge, percentiles
+from pipeline_lib.core.manifest import Manifest
+from pipeline_lib.io.images import read_planes
+from pipeline_lib.io.manifests import read_manifest
+from pipeline_lib.io.ngff import Channel, PlateInfo
+from pipeline_lib.io.plate import create_plate
+from pipeline_lib.io.vendors import READERS, ImageInfo
+from pipeline_lib.settings import IngestSettings
+from pipeline_lib.stages._job import Clock, Job, write_record
+
+SAMPLE = 12  # images per channel that stand for the plate: number type, size and display window
+SHOWN = (1.0, 99.8)  # percentiles that are displayed as black and as full colour
+
+log = logging.getLogger("wellpose")
+
+
+def skeleton(job: Job) -> None:
+    """Look at a few images of each channel and write what holds for the whole plate."""
+    clock = Clock()
+    settings = job.settings
+    assert isinstance(settings, IngestSettings)
+    manifest = read_manifest(job.plate.manifest)
+    info = plate_info(manifest, settings)
+    log.info("skeleton %s: %s", job.name, file_count(manifest, info))
+    wanted = job.fingerprint(channels=manifest.channels, info=info.to_json())
+    create_plate(job.plate.raw, info, wanted)
+    write_record(job, clock, {"fingerprint": wanted, "info": info.to_json()})
+
+
+def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
+    """What holds for every field of the plate, from a sample of its files."""
+    samples = {channel: _sample(manifest, channel) for channel in manifest.channels}
+    images = {channel: _readable(Path(manifest.folder), paths) for channel, paths in samples.items()}
+    found = [image for of_channel in images.values() for image in of_channel]
+    if not found:
+        raise DataTrouble(
+            f"plate {manifest.plate}: none of {sum(map(len, samples.values()))} sampled images is readable"
+        )
+    shape, dtype = Counter((image.shape, image.dtype.name) for image in found).most_common(1)[0][0]
+    described = [_describe(manifest, paths) for paths in samples.values()]
+    pixel_sizes = [d.pixel_size for d in described if d is not None and d.pixel_size is not None]
+    channels = [
+        _channel(manifest, settings, index, images[channel], described[index])
+        for index, channel in enumerate(manifest.channels)
+    ]
+    return PlateInfo(
+        name=manifest.plate,
+        rows=manifest.rows,
+        columns=manifest.columns,
+        fields=len({file.field for file in manifest.files}),
+        times=len({file.time for file in manifest.files}),
+        channels=tuple(channels),
+        pixel_size=settings.pixel_size or (pixel_sizes[0] if pixel_sizes else None),
+        shape=(shape[0], shape[1]),
+        dtype=dtype,
+    )
+
+
+def file_count(manifest: Manifest, info: PlateInfo) -> str:
+    """How many files the plate will have, in words: a level is an array's metadata and its shards."""
+    fields = len({(file.well, file.field) for file in manifest.files})
+    shards = info.times * max(1, -(-max(info.shape) // 4096)) ** 2
+    per_field = (
+        1
+        + len(level_steps(*info.shape))
+        + sum(shards if step == 1 else info.times for step in level_steps(*info.shape))
+    )
+    total = fields * per_field + 3 * len(manifest.wells) + info.rows + 1
+    return f"{len(manifest.wells)} wells, {fields} fields, {len(info.channels)} channels: about {total} files will be written"
+
+
+def _sample(manifest: Manifest, channel: str) -> list[str]:
+    """Evenly spaced files of a channel."""
+    paths = [file.path for file in manifest.files if file.channel == channel]
+    chosen = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
+    return [paths[index] for index in chosen]
+
+
+def _readable(folder: Path, paths: Sequence[str]) -> list[NDArray[np.generic]]:
+    """Middle planes (Y, X) of those files that can be read."""
+    planes = []
+    for path in paths:
+        try:
+            stack = read_planes(folder / path)
+        except DataTrouble:
+            continue
+        planes.append(stack[len(stack) // 2])
+    return planes
+
+
+def _describe(manifest: Manifest, paths: Sequence[str]) -> ImageInfo | None:
+    """What the metadata of the first readable file say."""
+    for path in paths:
+        try:
+            return READERS[manifest.format].describe(Path(manifest.folder) / path)
+        except DataTrouble:
+            continue
+    return None
+
+
+def _channel(
+    manifest: Manifest,
+    settings: IngestSettings,
+    index: int,
+    images: Sequence[NDArray[np.generic]],
+    told: ImageInfo | None,
+) -> Channel:
+    vendor_id = manifest.channels[index]
+    name = settings.channel_name(vendor_id, manifest.channel_names)
+    wavelength = told.wavelength if told else None
+    chosen = settings.channels[vendor_id].colour if vendor_id in settings.channels else None
+    return Channel(
+        id=vendor_id,
+        name=name,
+        colour=chosen or channel_colour(name, wavelength, index),
+        window=_window([histogram(image) for image in images]),
+        wavelength_nm=wavelength,
+    )
+
+
+def _window(histograms: Sequence[Histogram]) -> tuple[float, float]:
+    """Intensities shown as black and as full colour, the same for the whole plate."""
+    if not histograms:
+        return (0.0, 1.0)
+    low, high = percentiles(merge(histograms), SHOWN)
+    return (low, max(high, low + 1.0))

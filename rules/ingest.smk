@@ -1,0 +1,84 @@
+# REQUIRED INPUTS  results/<plate>/manifest.json (made while the Snakefile is parsed) and the raw files it names
+# OUTPUTS          results/<plate>/raw.ome.zarr, told of by records/skeleton, records/ingest and records/complete
+
+
+rule skeleton:
+    """Write the plate and row groups, so that ingest jobs only add wells of their own."""
+    input:
+        manifest=PLATE + "/manifest.json",
+    output:
+        record=PLATE + "/records/skeleton/plate.json",
+    params:
+        settings=settings_of("ingest"),
+        code=code_digest("skeleton"),
+    log:
+        PLATE + "/logs/skeleton/plate.log",
+    benchmark:
+        PLATE + "/benchmarks/skeleton/plate.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=30,
+    shell:
+        r"""
+        python -m pipeline_lib skeleton \
+            --plate $(dirname {input.manifest:q}) \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --record {output.record:q} 2>&1 | tee {log:q}
+        """
+
+
+rule ingest:
+    """Convert a batch of wells from vendor files to OME-Zarr."""
+    input:
+        manifest=PLATE + "/manifest.json",
+        skeleton=PLATE + "/records/skeleton/plate.json",
+    output:
+        record=PLATE + "/records/ingest/{batch}.json",
+    params:
+        settings=settings_of("ingest"),
+        wells=wells_of("ingest"),
+        code=code_digest("ingest"),
+    log:
+        PLATE + "/logs/ingest/{batch}.log",
+    benchmark:
+        PLATE + "/benchmarks/ingest/{batch}.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    shell:
+        r"""
+        python -m pipeline_lib ingest \
+            --plate $(dirname {input.manifest:q}) \
+            --wells {params.wells:q} \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --record {output.record:q} 2>&1 | tee {log:q}
+        """
+
+
+rule complete:
+    """Make the plate's well list exactly the committed wells."""
+    input:
+        manifest=PLATE + "/manifest.json",
+        wells=records_of("ingest"),
+    output:
+        record=PLATE + "/records/complete/plate.json",
+    params:
+        settings=settings_of("ingest"),
+        code=code_digest("complete"),
+    log:
+        PLATE + "/logs/complete/plate.log",
+    benchmark:
+        PLATE + "/benchmarks/complete/plate.tsv"
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=10,
+    shell:
+        r"""
+        python -m pipeline_lib complete \
+            --plate $(dirname {input.manifest:q}) \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --record {output.record:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,185 @@
+"""Weights on disk: what goes in comes out, and what is not ours is refused by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline_lib.io.weights import (
+    WeightsError,
+    checksum,
+    convert,
+    find_weights,
+    layout,
+    load_weights,
+    save_safetensors,
+)
+from pipeline_lib.nets.flownet import build
+
+SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
+STARTER = SHARED / "weights" / "starter_nuclei.pth"
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    """Random entries of the right shapes, with a variance and a diameter that float16 cannot hold."""
+    generator = torch.Generator().manual_seed(0)
+    made = {key: torch.rand(shape, generator=generator) for key, shape in layout(2, 3).items()}
+    made |= {key: torch.tensor(3) for key in made if key.endswith("num_batches_tracked")}
+    made["output.0.running_var"][:2] = torch.tensor([1e-14, 1e6])
+    made["diam_mean"], made["diam_labels"] = torch.tensor([17.3]), torch.tensor([28.7001])
+    return made
+
+
+def test_a_pytorch_file_comes_back_whole(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save(state, path)
+    weights = load_weights(path)
+    assert (weights.name, weights.channels_in, weights.channels_out) == ("mine", 2, 3)
+    assert weights.sha256 == checksum(path)
+    assert weights.diam_labels == pytest.approx(28.7001)
+    assert weights.state.keys() == state.keys()
+    assert all(torch.equal(weights.state[key], entry) for key, entry in state.items())
+
+
+def test_safetensors_round_kernels_and_nothing_else(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_safetensors(state, path, {"name": "mine"})
+    back = load_weights(path)
+    assert back.diam_mean == pytest.approx(17.3)
+    for key, entry in state.items():
+        assert back.state[key].dtype == entry.dtype
+        rounded = entry.half().float() if entry.ndim > 1 else entry
+        assert torch.equal(back.state[key], rounded), key
+    assert path.stat().st_size == pytest.approx(13.3e6, rel=0.01)
+
+
+def test_a_failed_write_leaves_the_old_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        save_safetensors(state, path, {"name": 3})  # type: ignore[dict-item]
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize(("name", "diameter"), [("nucleitorch_0", 17.0), ("cytotorch_0", 30.0)])
+def test_old_files_without_diameters_get_the_usual_ones(
+    state: dict[str, Tensor], tmp_path: Path, name: str, diameter: float
+) -> None:
+    torch.save({key: entry for key, entry in state.items() if not key.startswith("diam_")}, tmp_path / name)
+    weights = load_weights(tmp_path / name)
+    assert (weights.diam_mean, weights.diam_labels) == (diameter, diameter)
+    assert float(weights.state["diam_mean"]) == diameter
+
+
+class Trap:
+    """Unpickling this would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.folder,)
+
+
+def test_code_in_a_file_is_refused_and_never_run(tmp_path: Path) -> None:
+    sprung = tmp_path / "sprung"
+    for path, save in ((tmp_path / "a.pth", torch.save), (tmp_path / "b.pth", dump)):
+        save({"weights": Trap(sprung)}, path)
+        with pytest.raises(WeightsError, match="could run code"):
+            load_weights(path)
+    assert not sprung.exists()
+
+
+def dump(content: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def test_other_contents_are_refused_by_name(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"state_dict": state, "epoch": 3}, path)
+    with pytest.raises(WeightsError, match=r"a dict with keys state_dict, epoch holding dict, int found"):
+        load_weights(path)
+    torch.save([1, 2], path)
+    with pytest.raises(WeightsError, match="a list found"):
+        load_weights(path)
+    torch.save(state | {"W2": torch.zeros(2)}, path)
+    with pytest.raises(WeightsError, match="Cellpose 4"):
+        load_weights(path)
+
+
+def test_all_differences_to_the_architecture_are_listed(state: dict[str, Tensor], tmp_path: Path) -> None:
+    changed = state | {"extra": torch.zeros(1), "output.0.weight": torch.zeros(64)}
+    del changed["output.2.weight"]
+    torch.save(changed, tmp_path / "other.pth")
+    with pytest.raises(WeightsError) as raised:
+        load_weights(tmp_path / "other.pth")
+    said = str(raised.value)
+    assert "1 missing: output.2.weight" in said
+    assert "1 unexpected: extra" in said
+    assert "1 wrong shape: output.0.weight (64,) instead of (32,)" in said
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
+def test_damaged_files_are_refused_with_their_path(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=name):
+        load_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_impossible_diameters_are_refused(state: dict[str, Tensor], tmp_path: Path, value: float) -> None:
+    torch.save(state | {"diam_labels": torch.tensor([value])}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match="diam_labels is"):
+        load_weights(tmp_path / "odd.pth")
+
+
+def test_names_are_looked_up_and_paths_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    for name in ("cyto3", "cyto2torch_0", "size_cyto3.npy"):
+        (tmp_path / "models" / name).touch()
+    assert find_weights("starter_nuclei").name == "starter_nuclei.safetensors"
+    assert find_weights("cyto3") == tmp_path / "models" / "cyto3"
+    assert find_weights("cyto2") == tmp_path / "models" / "cyto2torch_0"
+    assert find_weights(str(tmp_path / "models" / "cyto3")) == tmp_path / "models" / "cyto3"
+    with pytest.raises(WeightsError, match="available: cyto2torch_0, cyto3, starter_nuclei") as raised:
+        find_weights("cyto4")
+    assert str(tmp_path / "models") in str(raised.value)
+    with pytest.raises(WeightsError, match="absent/cyto3: no such weights file"):
+        find_weights(tmp_path / "absent" / "cyto3")
+    with pytest.raises(WeightsError, match="nowhere"):
+        load_weights(tmp_path / "nowhere.pth")
+
+
+def test_finding_and_hashing_do_not_import_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pipeline_lib.io.weights import checksum, find_weights; "
+        "checksum(find_weights('starter_nuclei')); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_shipped_weights_are_the_originals_in_half_the_size(tmp_path: Path) -> None:
+    if not STARTER.is_file():
+        pytest.skip(f"original weights not at {STARTER}; set WELLPOSE_SHARED")
+    original, shipped = load_weights(STARTER), load_weights(find_weights("starter_nuclei"))
+    image = torch.from_numpy(np.random.default_rng(0).random((1, 2, 96, 96), np.float32))
+    with torch.inference_mode():
+        (wanted, _), (found, _) = build(original.state)(image), build(shipped.state)(image)
+    assert (found - wanted).abs().max() < 2e-3 * wanted.abs().max()
+    convert(STARTER, tmp_path / "again.safetensors", {})
+    again = load_weights(tmp_path / "again.safetensors")
+    assert all(torch.equal(again.state[key], entry) for key, entry in shipped.state.items())

@@ -1,0 +1,122 @@
+"""Images to labels, with a hand-made network whose answer is known: discs of light point to their centres."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline_lib.flows.masks import MaskSettings
+from pipeline_lib.nets.flownet import FlowNet
+from pipeline_lib.segmentation import (
+    Network,
+    estimate_diameter,
+    flows_of_fields,
+    median_diameter,
+    prepare_network,
+    segment_fields,
+)
+
+MASKS = MaskSettings(flow_threshold=None)
+
+
+class UphillNet(nn.Module):
+    """Flow is the direction of the brightness gradient; light is inside. Right for cones of light of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen.append(tuple(x.shape))
+        slope = torch.stack(torch.gradient(x[:, 0], dim=(1, 2)), dim=1)
+        flow = 5 * slope / (slope.norm(dim=1, keepdim=True) + 1e-6)
+        return torch.cat([flow, x[:, :1] - 0.02], dim=1), torch.zeros(len(x), 256)
+
+
+def network_of(net: nn.Module, diameter: float = 20.0) -> Network:
+    return Network(net, diameter, diameter, 2, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+
+
+def cones(diameter: float, side: int = 240) -> np.ndarray:
+    """A (1, Y, X) image of 4 x 4 cones of light, 1 at the top and 0 from half a diameter on."""
+    spacing = side // 4
+    from_centre = (np.arange(side) % spacing) - (spacing - 1) / 2
+    distance = np.hypot(from_centre[:, None], from_centre[None, :])
+    return np.clip(1 - 2 * distance / diameter, 0, None)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize("diameter", [15.0, 20.0, 40.0])
+def test_every_cone_becomes_one_object_of_its_size(diameter: float) -> None:
+    (labels,) = segment_fields(network_of(UphillNet()), [cones(diameter)], diameter, MASKS)
+    assert labels.shape == (240, 240)
+    assert labels.dtype == np.uint32
+    assert labels.max() == 16
+    found = median_diameter([labels])
+    assert found is not None
+    assert abs(found - diameter) < 0.1 * diameter
+
+
+def test_the_network_sees_objects_at_its_own_size() -> None:
+    net = UphillNet()
+    flows_of_fields(network_of(net), [cones(40.0)], 40.0)  # 240 x 20 / 40 = 120, padded to 144
+    assert net.seen == [(1, 2, 144, 144)]
+
+
+def test_flow_keeps_its_length_and_the_image_its_size() -> None:
+    image = cones(40.0)[:, :200, :231]
+    ((flow, logit),) = flows_of_fields(network_of(UphillNet()), [image], 40.0)
+    assert flow.shape == (2, 200, 231)
+    assert logit.shape == (200, 231)
+    on_a_slope = (29, 15)  # left of the first centre: the way is right
+    np.testing.assert_allclose(flow[:, *on_a_slope], [0, 1], atol=0.1)
+
+
+def test_images_of_several_sizes_equal_each_alone() -> None:
+    images = [cones(15.0), cones(15.0)[:, :100, :77], cones(30.0)]
+    network = network_of(UphillNet())
+    together = segment_fields(network, images, 18.0, MASKS)
+    for image, labels in zip(images, together, strict=True):
+        np.testing.assert_array_equal(labels, segment_fields(network, [image], 18.0, MASKS)[0])
+
+
+@pytest.mark.parametrize("diameter", [12.0, 20.0, 50.0])
+def test_the_diameter_is_found_from_a_wrong_start(diameter: float) -> None:
+    images = [cones(diameter), np.zeros((1, 64, 64), np.float32)]
+    found = estimate_diameter(network_of(UphillNet()), images, MASKS)
+    assert abs(found - diameter) < 0.1 * diameter
+
+
+def test_without_objects_the_training_diameter_is_the_answer() -> None:
+    network = replace(network_of(UphillNet()), diam_labels=23.0)
+    assert estimate_diameter(network, [np.zeros((1, 64, 64), np.float32)], MASKS) == 23.0
+    assert estimate_diameter(network, [], MASKS) == 23.0
+
+
+def test_the_median_diameter_is_that_of_discs_of_equal_area() -> None:
+    labels = np.zeros((40, 40), np.uint32)
+    labels[:10, :10], labels[20:22, :2], labels[30:, 30:] = 1, 2, 7
+    assert median_diameter([labels]) == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert median_diameter([np.zeros((5, 5), np.uint32)]) is None
+
+
+def test_channels_an_image_lacks_are_zero_and_too_many_are_refused() -> None:
+    torch.manual_seed(0)
+    network = prepare_network(FlowNet().state_dict(), "cpu", "float32")
+    one = np.random.default_rng(0).random((1, 40, 40), np.float32)
+    two = np.concatenate([one, np.zeros_like(one)])
+    ((flow, _),), ((same, _),) = (flows_of_fields(network, [image], 30.0) for image in (one, two))
+    np.testing.assert_array_equal(flow, same)
+    with pytest.raises(ValueError, match="3 channels found; this network takes up to 2"):
+        flows_of_fields(network, [np.concatenate([two, one])], 30.0)
+
+
+def test_a_network_carries_its_own_diameters() -> None:
+    state = FlowNet(1, 3).state_dict() | {"diam_mean": torch.tensor([17.0]), "diam_labels": torch.tensor([21.0])}
+    network = prepare_network(state, "cpu", "bfloat16")
+    assert (network.diam_mean, network.diam_labels, network.channels_in) == (17.0, 21.0, 1)
+    assert network.precision == torch.bfloat16
+    assert not network.net.training
