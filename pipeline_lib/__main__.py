@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline_lib import __version__
-from pipeline_lib.core.wells import parse_well
+from pipeline_lib.core.wells import well_list
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import Settings
 
@@ -67,11 +67,6 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plate-map", type=Path, help="CSV with the wells' contents")
     parser.add_argument("--threads", type=int, default=1, help="processor threads to use")
     parser.add_argument("--record", type=Path, required=True, help="the record to write when the job is done")
-
-
-def well_list(text: str) -> tuple[str, ...]:
-    """Canonical well names out of "A1,B03"."""
-    return tuple(parse_well(name) for name in text.split(",") if name)
 
 
 def _run(parsed: argparse.Namespace) -> int:

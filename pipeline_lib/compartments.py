@@ -118,7 +118,7 @@ def _owners(nuclei: NDArray[np.uint32], cells: NDArray[np.uint32]) -> NDArray[np
     rows, columns = shared.coords
     enough = (rows > 0) & (2 * shared.data >= np.append(0, areas(nuclei))[rows])
     owner = np.zeros(int(nuclei.max(initial=0)) + 1, dtype=np.int64)
-    # At most two cells hold half of a nucleus, so the larger share is either above half or tied.
+    # Two cells can only qualify with exactly half each: the lower number is written last and wins.
     by_number = np.argsort(-columns[enough], kind="stable")
     owner[rows[enough][by_number]] = columns[enough][by_number] + 1
     return owner

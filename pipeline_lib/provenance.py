@@ -27,7 +27,7 @@ REPORTED_PACKAGES = (
 
 def fingerprint(**parts: object) -> str:
     """SHA-256 over named JSON values, independent of their order."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
@@ -75,7 +75,7 @@ def _imported(tree: ast.Module) -> list[Path]:
     return [path for path in found if path.is_file() and path.parent != PACKAGE.parent]
 
 
-def software() -> dict[str, object]:
+def software() -> dict[str, str]:
     """Versions of this library, Python and the packages that compute."""
     versions = {"wellpose": __version__, "python": platform.python_version()}
     return versions | {name: _version(name) for name in REPORTED_PACKAGES}

@@ -112,7 +112,7 @@ class LabelSettings(Section):
         GrowLabels(), description="method network or grow; null: no cells"
     )
     cytoplasm_gap: int = Field(
-        0, ge=0, le=50, description="Pixels left out between nucleus and cytoplasm, where nuclear light spills over"
+        1, ge=0, le=50, description="Pixels left out between nucleus and cytoplasm, where nuclear light spills over"
     )
 
     @model_validator(mode="after")

@@ -137,10 +137,14 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
     if not path.is_file():
         faults.append(f"plate sheet {path} does not exist; create it with the columns {', '.join(SHEET_COLUMNS)}")
         return []
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader((line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t")
-        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-        columns = reader.fieldnames or []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeError as error:
+        faults.append(f"{path} is not a text file in UTF-8: {error}")
+        return []
+    reader = csv.DictReader((line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t")
+    rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    columns = reader.fieldnames or []
     lacking = [name for name in REQUIRED_COLUMNS if name not in columns]
     unknown = [name for name in columns if name not in SHEET_COLUMNS]
     if lacking or unknown:
@@ -156,7 +160,7 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
         for name in names
         if not PLATE_ID.fullmatch(name)
     ]
-    return rows
+    return [row for row in rows if PLATE_ID.fullmatch(row["plate"])]
 
 
 def _plate(row: Mapping[str, str], config: Mapping[str, Any], sheet: Path, faults: list[str]) -> Plate | None:
@@ -188,7 +192,7 @@ def _overridden(
         content = yaml.safe_load(overrides)
         if isinstance(content, str):
             content = yaml.safe_load((beside / content).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError) as error:
+    except (yaml.YAMLError, OSError, UnicodeError) as error:
         faults.append(f"plate {name}: overrides {overrides!r} are neither YAML nor a YAML file: {error}")
         return config
     if not isinstance(content, dict):
@@ -204,8 +208,10 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         old = base.get(key)
-        inner = isinstance(old, Mapping) and isinstance(value, Mapping) and _same_method(old, value)
-        merged[key] = _merged(old, value) if inner else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_method(old, value):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
     return merged
 
 

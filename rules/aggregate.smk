@@ -10,10 +10,14 @@ rule aggregate:
         plate_map=plate_map_of,
     output:
         record=PLATE + "/records/aggregate/plate.json",
-        tables=multiext(PLATE + "/", "wells.parquet", "wells.csv", "profiles.parquet", "zprime.csv"),
+        tables=multiext(
+            PLATE + "/", "wells.parquet", "wells.csv", "profiles.parquet", "zprime.csv"
+        ),
     params:
         settings=settings_of("aggregate"),
-        plate_map=lambda wildcards, input: ["--plate-map", input.plate_map] if input.plate_map else [],
+        plate_map=lambda wildcards, input: (
+            ["--plate-map", input.plate_map] if input.plate_map else []
+        ),
         code=code_digest("aggregate"),
     log:
         PLATE + "/logs/aggregate/plate.log",
@@ -22,6 +26,8 @@ rule aggregate:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib aggregate \

@@ -31,7 +31,9 @@ def settings_of(stage):
 
 def wells_of(stage):
     """The wells of the batch at hand, separated by commas."""
-    return lambda wildcards: ",".join(PLATES[wildcards.plate].batches(stage)[wildcards.batch])
+    return lambda wildcards: ",".join(
+        PLATES[wildcards.plate].batches(stage)[wildcards.batch]
+    )
 
 
 def records_of(stage):
@@ -41,7 +43,9 @@ def records_of(stage):
 
 def records_before(stage, then):
     """The records of those batches of a stage which hold a well of the batch at hand of the stage `then`."""
-    return lambda wildcards: PLATES[wildcards.plate].records_sharing(stage, then, wildcards.batch)
+    return lambda wildcards: PLATES[wildcards.plate].records_sharing(
+        stage, then, wildcards.batch
+    )
 
 
 def plate_map_of(wildcards):

@@ -18,6 +18,8 @@ rule skeleton:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=30,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib skeleton \
@@ -46,6 +48,8 @@ rule ingest:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib ingest \
@@ -74,6 +78,8 @@ rule complete:
     resources:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib complete \

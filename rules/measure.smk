@@ -20,6 +20,8 @@ rule measure:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib measure \

@@ -20,6 +20,8 @@ rule report:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    conda:
+        "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib report \

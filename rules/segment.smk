@@ -20,6 +20,8 @@ rule calibrate:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
+    conda:
+        "../envs/gpu.yaml"
     shell:
         r"""
         python -m pipeline_lib calibrate \
@@ -49,6 +51,8 @@ rule segment:
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
+    conda:
+        "../envs/gpu.yaml"
     shell:
         r"""
         python -m pipeline_lib segment \

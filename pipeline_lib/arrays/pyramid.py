@@ -18,7 +18,7 @@ SMALL_ENOUGH = 1024
 
 
 def level_steps(height: int, width: int) -> list[int]:
-    """Pixel size of each level in pixels of the finest: at least two levels, the coarsest at most 1,024 wide or high."""
+    """Pixel size of each level in pixels of the finest: two or more, the coarsest at most 1,024 wide and high."""
     steps = [1, STEP]
     while max(height, width) / steps[-1] > SMALL_ENOUGH:
         steps.append(steps[-1] * STEP)

@@ -12,11 +12,23 @@ from pipeline_lib.core.histograms import Histogram, percentiles
 
 FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 BACKGROUND_PERCENTILE = 5.0
+NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # blind to planes and edges, not to noise
+
+
+def _impulse(size: int = 15) -> NDArray[np.float64]:
+    """A single bright pixel after the Gaussian of `focus`."""
+    picture = np.zeros((size, size))
+    picture[size // 2, size // 2] = 1.0
+    return np.asarray(ndimage.gaussian_filter(picture, 1.0))
+
+
+SMOOTH_GAIN = float(np.square(_impulse()).sum())  # variance of white noise after the Gaussian
+LAPLACE_GAIN = float(np.square(ndimage.laplace(_impulse())).sum())  # and after the Laplacian
 
 
 @dataclass(frozen=True)
 class Quality:
-    """focus: higher is sharper, no unit. saturation: share of pixels at full scale, 0..1. background: intensity."""
+    """focus: higher is sharper, no unit, NaN without structure. saturation: share of pixels at full scale, 0..1. background: intensity."""
 
     focus: float
     saturation: float
@@ -29,16 +41,21 @@ def quality(channel: NDArray[np.generic], counted: Histogram) -> Quality:
 
 
 def focus(channel: NDArray[np.generic]) -> float:
-    """Variance of the Laplacian over the variance of the picture, both after a Gaussian of 1 pixel against noise.
+    """Variance of the Laplacian over the variance of the picture, after a Gaussian of 1 pixel, noise taken out of both.
 
     Unlike the plain variance of the Laplacian (Pech-Pacheco et al. 2000) it changes neither with exposure nor with
-    offset. 0 for a constant picture.
+    offset, and noise does not pass for sharpness. NaN where the picture shows nothing but noise. The noise is that of
+    Immerkaer (1996).
     """
-    smooth = ndimage.gaussian_filter(channel.astype(np.float32), 1.0)
-    spread = float(smooth.var(dtype=np.float64))
-    if spread == 0.0:
-        return 0.0
-    return float(ndimage.laplace(smooth).var(dtype=np.float64)) / spread
+    picture = channel.astype(np.float32)
+    masked = ndimage.convolve(picture, NOISE_MASK)
+    noise = float(np.square(masked).mean(dtype=np.float64) / np.square(NOISE_MASK).sum())
+    smooth = ndimage.gaussian_filter(picture, 1.0)
+    spread = float(smooth.var(dtype=np.float64)) - noise * SMOOTH_GAIN
+    if spread <= noise * SMOOTH_GAIN:
+        return float("nan")
+    edges = float(ndimage.laplace(smooth).var(dtype=np.float64)) - noise * LAPLACE_GAIN
+    return max(edges, 0.0) / spread
 
 
 def saturation(channel: NDArray[np.generic]) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 4096
+FINEST = 2.0**-32  # narrowest bin, as a share of the largest value: so bin numbers stay exact
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def histogram(values: ArrayLike) -> Histogram:
     """Count the values of an array of any shape; it must be finite and hold at least one value."""
     flat = np.asarray(values).ravel()
     low, high = float(flat.min()), float(flat.max())
-    width = 1.0 if np.issubdtype(flat.dtype, np.integer) else _power_of_two(max((high - low) / BINS, 1e-30))
+    width = 1.0 if flat.dtype.kind in "ui" else _float_width(low, high)
     while np.floor(high / width) - np.floor(low / width) >= BINS:
         width *= 2
     first = int(np.floor(low / width))
@@ -83,8 +84,8 @@ def _add(a: Histogram, b: Histogram) -> Histogram:
     counts = np.zeros(BINS, np.int64)
     for counted, _, _ in edges:
         filled = np.flatnonzero(counted.counts)
-        ratio = int(width / counted.width)
-        np.add.at(counts, (filled + counted.first) // ratio - first, counted.counts[filled])
+        bins = np.floor((filled + counted.first) * (counted.width / width)).astype(np.int64) - first
+        np.add.at(counts, bins, counted.counts[filled])
     return Histogram(width, first, counts)
 
 
@@ -95,6 +96,11 @@ def _first_at(counted: Histogram, width: float) -> int:
 
 def _last_at(counted: Histogram, width: float) -> int:
     return int((int(np.flatnonzero(counted.counts)[-1]) + counted.first) // (width / counted.width))
+
+
+def _float_width(low: float, high: float) -> float:
+    """Bin width for floats: as narrow as their range allows, but not beyond their own resolution."""
+    return _power_of_two(max((high - low) / BINS, max(abs(low), abs(high)) * FINEST, 1e-30))
 
 
 def _power_of_two(value: float) -> float:

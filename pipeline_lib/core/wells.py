@@ -66,6 +66,15 @@ def parse_well(well: str) -> str:
     return well_name(*row_column(well))
 
 
+def well_list(text: str) -> tuple[str, ...]:
+    """Canonical well names out of "A1,B03".
+
+    Raises:
+        ValueError: One of them is not the name of a well.
+    """
+    return tuple(parse_well(name) for name in text.split(",") if name.strip())
+
+
 def plate_shape(wells: Iterable[str]) -> tuple[int, int]:
     """(rows, columns) of the smallest plate format that holds all `wells`.
 

@@ -30,7 +30,7 @@ def feature_columns(label_names: Sequence[str], channels: Sequence[str], groups:
     """Columns that `measure_field` makes after ``ObjectNumber``, in their order."""
     image = np.zeros((len(channels), 1, 1))
     labels = {name: np.zeros((1, 1), dtype=np.uint32) for name in label_names}
-    return list(measure_field(image, labels, channels, groups, [0.0] * len(channels)).columns[1:])
+    return list(measure_field(image, labels, channels, groups).columns[1:])
 
 
 def measure_field(
@@ -38,7 +38,6 @@ def measure_field(
     labels: Mapping[str, Labels],
     channels: Sequence[str],
     groups: Sequence[str],
-    backgrounds: Sequence[float],
 ) -> pd.DataFrame:
     """Measure the objects of a field.
 
@@ -50,8 +49,6 @@ def measure_field(
         labels: Label images, (Y, X), by name ("nuclei", "cells", "cytoplasm"). Parts of one cell have one number.
         channels: Names of the C channels.
         groups: Names from `FEATURE_GROUPS`.
-        backgrounds: Per channel, in the units of the image: what both means of a nucleus-to-cytoplasm ratio contain
-            beside signal. A ratio without signal in both is NaN.
 
     Returns:
         One row per number in any label image, ascending: ``ObjectNumber`` (int64), then `feature_columns` (float64),
@@ -60,7 +57,7 @@ def measure_field(
     Raises:
         ValueError: The arguments do not fit together; the message lists all that is wrong.
     """
-    _check(image, labels, channels, groups, backgrounds)
+    _check(image, labels, channels, groups)
     full_scale = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
     pixels = {name: channel.astype(np.float64) / full_scale for name, channel in zip(channels, image, strict=True)}
     parts = {name: Part.of(part) for name, part in labels.items()}
@@ -73,8 +70,8 @@ def measure_field(
     if {"nuclei", "cells"} <= parts.keys():
         table[NUCLEI_PER_CELL] = _spread(_nuclei_per_cell(parts), parts["cells"].numbers, numbers)
     if {"nuclei", "cytoplasm"} <= parts.keys() and "intensity" in groups:
-        for channel, background in zip(channels, backgrounds, strict=True):
-            table |= _ratios(table, channel, background / full_scale)
+        for channel in channels:
+            table |= _ratios(table, channel)
     return pd.DataFrame({OBJECT_NUMBER: numbers} | table)
 
 
@@ -124,12 +121,15 @@ def _nuclei_per_cell(parts: Mapping[str, Part]) -> NDArray[np.float64]:
     components: NDArray[np.intp] = connected_components(nuclei.labels, connectivity=2)  # type: ignore[no-untyped-call]
     number = np.zeros(components.max(initial=0) + 1, dtype=np.int64)
     number[components] = np.concatenate([[0], nuclei.numbers])[nuclei.labels]
-    return np.asarray((parts["cells"].numbers[:, np.newaxis] == number[1:]).sum(axis=1), dtype=np.float64)
+    owners, cells = np.sort(number[1:]), parts["cells"].numbers
+    counts = np.searchsorted(owners, cells, side="right") - np.searchsorted(owners, cells, side="left")
+    return counts.astype(np.float64)
 
 
-def _ratios(table: Features, channel: str, background: float) -> Features:
-    nucleus = table[f"Nuclei_Intensity_MeanIntensity_{channel}"] - background
-    cytoplasm = table[f"Cytoplasm_Intensity_MeanIntensity_{channel}"] - background
+def _ratios(table: Features, channel: str) -> Features:
+    """Mean intensity of the nucleus over that of the cytoplasm, as recorded: no background is taken off."""
+    nucleus = table[f"Nuclei_Intensity_MeanIntensity_{channel}"]
+    cytoplasm = table[f"Cytoplasm_Intensity_MeanIntensity_{channel}"]
     ratio = np.full_like(nucleus, np.nan)
     np.divide(nucleus, cytoplasm, out=ratio, where=(nucleus > 0) & (cytoplasm > 0))
     return {RATIO + channel: ratio, LOG2_RATIO + channel: np.log2(ratio)}
@@ -140,7 +140,6 @@ def _check(
     labels: Mapping[str, Labels],
     channels: Sequence[str],
     groups: Collection[str],
-    backgrounds: Sequence[float],
 ) -> None:
     """Raise one error about everything that is wrong."""
     unknown = sorted(set(groups) - FEATURE_GROUPS.keys())
@@ -148,7 +147,6 @@ def _check(
     faults = {
         f"image has shape {image.shape}, expected (C, Y, X) with C = {len(channels)}, one per channel": image.ndim != 3
         or len(image) != len(channels),
-        f"{len(backgrounds)} backgrounds for {len(channels)} channels": len(backgrounds) != len(channels),
         f"channel names are not unique: {', '.join(channels)}": len(set(channels)) < len(channels),
         "no label image": not labels,
         f"label images of another shape than the image's (Y, X) = {image.shape[1:]}: {shapes}": bool(shapes),

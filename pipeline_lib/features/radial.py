@@ -15,7 +15,7 @@ from pipeline_lib.core.compiled import compiled
 
 RINGS = 4
 WEDGES = 8
-_NEVER_ZERO = 0.001  # CellProfiler's constant; keeps the normalised radius below 1
+_NEVER_ZERO = 0.001  # CellProfiler's constant: keeps 0 / 0 away, and the radius below 1
 
 Floats = NDArray[np.float64]
 
@@ -33,26 +33,18 @@ def radial_distribution(labels: NDArray[np.int32], pixels: Floats) -> dict[str, 
     Returns:
         (n,) per feature and ring, innermost first: ``FracAtD``, the share of the object's intensity; ``MeanFrac``,
         that share by the ring's share of the area; ``RadialCV``, the coefficient of variation among the mean
-        intensities of 8 wedges. A ring without pixels has 0 in each.
+        intensities of 8 wedges. A ring without pixels has 0 in each. A black object has no shares: NaN.
     """
-    depth, centers = _depth(labels)
-    way = _ways(labels, centers)
-    y, x = np.nonzero(np.isfinite(way))
-    owner = labels[y, x] - 1
-    ring = np.minimum((way[y, x] / (way[y, x] + depth[y, x] + _NEVER_ZERO) * RINGS).astype(np.intp), RINGS - 1)
-    down, right = y - centers[owner, 0], x - centers[owner, 1]
-    wedge = 4 * (abs(down) > abs(right)) + 2 * (down > 0) + (right > 0)
-
-    shape = len(centers), RINGS, WEDGES
-    place = np.ravel_multi_index((owner, ring, wedge), shape)
-    area = np.bincount(place, minlength=np.prod(shape)).reshape(shape)
-    intensity = np.bincount(place, pixels[y, x], minlength=np.prod(shape)).reshape(shape)
-    share = _shares(intensity)
-    features = {
-        "FracAtD": share,
-        "MeanFrac": np.where(area.any(axis=2), share / _shares(area), 0.0),
-        "RadialCV": np.where(area.any(axis=2), _variation(area, intensity), 0.0),
-    }
+    y, x, place = _segments(labels)
+    area, intensity = _sums(place, np.ones(len(place))), _sums(place, pixels[y, x])
+    filled = area.any(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = _shares(intensity)
+        features = {
+            "FracAtD": share,
+            "MeanFrac": np.where(filled, share / _shares(area), 0.0),
+            "RadialCV": np.where(filled, _variation(area, intensity), 0.0),
+        }
     return {
         f"RadialDistribution_{name}_{ring + 1}of{RINGS}": values[:, ring]
         for ring in range(RINGS)
@@ -60,14 +52,33 @@ def radial_distribution(labels: NDArray[np.int32], pixels: Floats) -> dict[str, 
     }
 
 
-def _shares(amounts: NDArray[np.generic]) -> Floats:
+def _segments(labels: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Pixels that count, y and x, and where each belongs: (object * RINGS + ring) * WEDGES + wedge, from 0."""
+    depth, centers = _depth(labels)
+    way = _ways(labels, centers)
+    y, x = np.nonzero(np.isfinite(way))
+    owner = labels[y, x] - 1
+    ring = (way[y, x] / (way[y, x] + depth[y, x] + _NEVER_ZERO) * RINGS).astype(np.intp)
+    down, right = y - centers[owner, 0], x - centers[owner, 1]
+    wedge = 4 * (abs(down) > abs(right)) + 2 * (down > 0) + (right > 0)
+    return y, x, (owner * RINGS + ring) * WEDGES + wedge
+
+
+def _sums(place: NDArray[np.intp], weights: Floats) -> Floats:
+    """Sum weights by place; (n, rings, wedges). The last object has its centre, so none is cut off."""
+    size = RINGS * WEDGES
+    count = -(-(int(place.max()) + 1) // size)
+    return np.bincount(place, weights, minlength=count * size).astype(np.float64).reshape(count, RINGS, WEDGES)
+
+
+def _shares(amounts: Floats) -> Floats:
     """What each ring holds of its object; (n, rings, wedges) to (n, rings)."""
-    rings: Floats = np.asarray(amounts, dtype=np.float64).sum(axis=2)
-    return rings / rings.sum(axis=1, keepdims=True)
+    share: Floats = amounts.sum(axis=2) / amounts.sum(axis=(1, 2))[:, np.newaxis]
+    return share
 
 
-def _variation(area: NDArray[np.intp], intensity: Floats) -> Floats:
-    """Standard deviation by mean of the wedges that have pixels; (n, rings)."""
+def _variation(area: Floats, intensity: Floats) -> Floats:
+    """Standard deviation by mean of the wedges that have pixels; (n, rings), 0 where the mean is."""
     means = np.ma.masked_array(intensity, area == 0) / np.where(area > 0, area, 1)
     return np.asarray((means.std(axis=2) / means.mean(axis=2)).filled(0.0), dtype=np.float64)
 
@@ -89,7 +100,7 @@ def _depth(labels: NDArray[np.int32]) -> tuple[Floats, NDArray[np.intp]]:
 
 @compiled
 def _ways(labels: NDArray[np.int32], centers: NDArray[np.intp]) -> Floats:
-    """Length of the shortest 8-connected way inside its object from each pixel to the centre; infinite where there is none."""
+    """Length of the shortest 8-connected way to the centre, inside the object; infinite where there is none."""
     way = np.full(labels.shape, np.inf)
     for y, x in centers:
         way[y, x] = 0.0

@@ -18,16 +18,19 @@ def is_temporary(name: str) -> bool:
 def committed(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` to write a file or folder to; rename it into place if all went well.
 
-    An older `target` is moved aside first and deleted last, so a reader sees the old, nothing, or the new, never a mix.
+    An older file is replaced in one step; an older folder is moved aside first and deleted last. So a reader sees the
+    old, for a folder perhaps nothing, then the new, never a mix.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(target, "tmp")
+    temporary, aside = _beside(target, "tmp"), _beside(target, "old")
     try:
         yield temporary
-        discard(target)
-        temporary.rename(target)
+        if target.is_dir():
+            target.rename(aside)
+        temporary.replace(target)
     finally:
         _remove(temporary)
+        _remove(aside)
 
 
 def discard(target: Path) -> None:

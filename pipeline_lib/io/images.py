@@ -41,6 +41,8 @@ def read_planes(path: Path) -> NDArray[Any]:
         planes = np.empty((len(pages), *first.shape), first.dtype)
         for plane, page in zip(planes, pages, strict=True):
             plane[...] = page.asarray()
+        if not np.isfinite(planes).all():
+            raise ValueError("some pixels are infinite or not a number")
     return planes
 
 

@@ -122,7 +122,7 @@ def _multiscale(name: str, axes: str, steps: Sequence[float], pixel_size: float 
 
 
 def _transformations(axes: str, step: float, pixel_size: float) -> list[dict[str, Any]]:
-    """From pixels of a level to the world. The first pixel of a coarse level lies at the middle of those it stands for."""
+    """From pixels of a level to the world. A coarse pixel lies in the middle of those it stands for."""
     scale = {"type": "scale", "scale": [step * pixel_size if axis in "yx" else 1.0 for axis in axes]}
     middle = (step - 1) / 2 * pixel_size
     translation = {"type": "translation", "translation": [middle if axis in "yx" else 0.0 for axis in axes]}

@@ -175,7 +175,7 @@ def _read(image: Path, level: int, full: str, time: int) -> NDArray[Any]:
     import zarr
 
     array = zarr.open_array(image / str(level), mode="r")
-    axes = array.metadata.dimension_names  # type: ignore[union-attr]
+    axes: Any = array.metadata.dimension_names  # type: ignore[union-attr]
     pixels = np.asarray(array[time] if axes[0] == "t" else array[:])
     missing = tuple(index for index, axis in enumerate(full[1:]) if axis not in axes)
     return np.expand_dims(pixels, missing)

@@ -11,9 +11,10 @@ from pipeline_lib.io.commit import committed
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all. Numbers that are not finite, which JSON does not know, become null."""
+    plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
     with committed(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

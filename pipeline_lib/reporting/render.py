@@ -157,7 +157,7 @@ def _values(column: pd.Series[Any]) -> list[object]:
     """Return a column for JSON: floats with 5 significant digits, other values as text, what is not known as None."""
     if pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column):
         return [None if pd.isna(value) else _plain(value) for value in column]
-    return [_rounded(value) for value in column.astype("Float64").to_numpy(dtype=float, na_value=math.nan)]
+    return [_rounded(value) for value in column.astype("Float64").to_numpy(dtype=float, na_value=math.nan).tolist()]
 
 
 def _rounded(value: float) -> float | int | None:

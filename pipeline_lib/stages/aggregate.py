@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline_lib.core.wells import row_column
@@ -30,7 +31,7 @@ def aggregate(job: Job) -> None:
     assert isinstance(job.settings, AggregateSettings)
     outcomes = plate_outcomes(job.plate)
     wells = _wells(job, outcomes, job.settings)
-    features = [name for name in wells if not name.startswith(NOT_FEATURES)]
+    features = [name for name in map(str, wells) if not name.startswith(NOT_FEATURES)]
     positive, negative = wells["Metadata_Role"] == "positive", wells["Metadata_Role"] == "negative"
     provenance = job.provenance(job.fingerprint(tables=[str(outcome) for outcome in outcomes.values()]))
     write_table(wells, job.plate.wells_parquet, provenance)
@@ -58,7 +59,7 @@ def _wells(job: Job, outcomes: Mapping[str, Outcome], settings: AggregateSetting
     summaries = _summaries(job.plate, [well for well, outcome in outcomes.items() if outcome.done])
     table = described.merge(mapped, on="Metadata_Well", how="left").merge(quality, on="Metadata_Well", how="left")
     table = table.merge(summaries, on=KEYS, how="left")
-    counts = [name for name in table if name.startswith("Count_")]
+    counts = [name for name in map(str, table) if name.startswith("Count_")]
     done = table["Metadata_Status"] == "done"
     table.loc[done, counts] = table.loc[done, counts].fillna(0)
     return table
@@ -90,13 +91,15 @@ def _mapped(path: Path | None, settings: AggregateSettings, wells: Iterable[str]
 
 
 def _quality(plate: PlatePaths, wells: Iterable[str]) -> pd.DataFrame:
-    """Focus, saturation and background of each well and channel, means over its fields."""
+    """Focus, saturation and background of each well and channel, means over its fields; a missing focus is NaN."""
     channels = read_info(plate.raw).channel_names
     rows = []
     for well in wells:
         fields = [seen["channels"] for seen in read_attributes(plate.raw_well(well))[OURS]["quality"]]
         table = {
-            f"Quality_{measure.capitalize()}_{name}": sum(field[index][measure] for field in fields) / len(fields)
+            f"Quality_{measure.capitalize()}_{name}": np.array(
+                [field[index][measure] for field in fields], float
+            ).mean()
             for index, name in enumerate(channels)
             for measure in ("focus", "saturation", "background")
         }

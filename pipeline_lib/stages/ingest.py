@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,11 @@ class Ingest:
     info: PlateInfo
     settings: IngestSettings
 
+    @cached_property
+    def planes(self) -> list[tuple[str, int]]:
+        """(channel, z) of the plate: every field has all of them at every time point."""
+        return sorted({(file.channel, file.z) for file in self.manifest.files})
+
     def wanted(self, well: str) -> str:
         files = [(file.path, *_size_and_time(self._path(file))) for file in self.manifest.of_well(well)]
         return self.job.fingerprint(files=files, info=self.info.to_json())
@@ -68,14 +74,14 @@ class Ingest:
         return {"fields": len(fields)}
 
     def _complete(self, well: str) -> tuple[ImageFile, ...]:
-        """The files of a well, if every field and time point has every channel of the plate."""
+        """The files of a well, if every field and time point has every channel and plane of the plate."""
         files = self.manifest.of_well(well)
         if not files:
             raise MissingImages(f"well {well} has no image in {self.manifest.folder}")
-        there = {(file.field, file.time, file.channel) for file in files}
+        there = {(file.field, file.time, (file.channel, file.z)) for file in files}
         fields = sorted({file.field for file in files})
-        wanted = product(fields, range(self.info.times), self.manifest.channels)
-        lacking = [f"field {f} time {t} channel {c}" for f, t, c in wanted if (f, t, c) not in there]
+        wanted = product(fields, range(self.info.times), self.planes)
+        lacking = [f"field {f} time {t} channel {p[0]} plane {p[1]}" for f, t, p in wanted if (f, t, p) not in there]
         if lacking:
             some = "; ".join(lacking[:5]) + ("; ..." if len(lacking) > 5 else "")
             raise MissingImages(f"well {well} lacks {len(lacking)} image(s) that its plate has: {some}")
@@ -84,6 +90,9 @@ class Ingest:
     def _field(self, well: Path, field: int, files: Sequence[ImageFile]) -> Measured:
         """Read, check and write one field; return what was seen of it."""
         frames = [self._frame([file for file in files if file.time == time]) for time in range(self.info.times)]
+        counts = [frame.shape[1] for frame in frames]
+        if len(set(counts)) > 1:
+            raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
         image = np.stack(frames)
         levels = _levels(image)
         write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
@@ -137,7 +146,7 @@ def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
 def _verify(well: Path, field: int, levels: Sequence[NDArray[np.generic]]) -> None:
     """Read the finest level back; a difference is trouble with the machine."""
     stored = read_level(well / str(field), 0)
-    if not np.array_equal(stored.ravel(), levels[0].ravel(), equal_nan=stored.dtype.kind == "f"):
+    if not np.array_equal(stored.ravel(), levels[0].ravel()):
         raise OSError(f"{well / str(field)}: what was read back is not what was written; check the disk")
 
 

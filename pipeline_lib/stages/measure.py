@@ -13,7 +13,7 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.features import measure_field
 from pipeline_lib.io.commit import discard, sweep
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import OURS, fields_of, read_attributes, read_field, read_info, read_labels
+from pipeline_lib.io.plate import fields_of, read_field, read_info, read_labels
 from pipeline_lib.io.tables import table_fingerprint, write_table
 from pipeline_lib.settings import MeasureSettings
 from pipeline_lib.stages._job import Job, make_current
@@ -70,17 +70,10 @@ class Measure:
         """One row per cell of a field at a time point, told where it comes from."""
         image = read_field(self.job.plate.raw, well, field, time)
         labels = read_labels(self.job.plate.raw, well, field, time)
-        measured = measure_field(
-            image, labels, self.info.channel_names, self.settings.features, self._backgrounds(well, field)
-        )
+        measured = measure_field(image, labels, self.info.channel_names, self.settings.features)
         row, column = row_column(well)
         place = [self.job.name, well, row + 1, column + 1, field, time]
         told = pd.DataFrame([place] * len(measured), columns=METADATA).astype(
             {"Metadata_Plate": "string", "Metadata_Well": "string"} | dict.fromkeys(METADATA[2:], "int64")
         )
         return pd.concat([told, measured], axis=1)
-
-    def _backgrounds(self, well: str, field: int) -> list[float]:
-        """Background intensity of each channel of a field, as ingest saw it."""
-        quality = read_attributes(self.job.plate.raw_well(well))[OURS]["quality"]
-        return next([c["background"] for c in seen["channels"]] for seen in quality if seen["field"] == field)

@@ -22,6 +22,8 @@ from pipeline_lib.stages._plate import BATCH_STAGES, Outcome, plate_outcomes
 OUTLINED = ("nuclei", "cells")
 PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate")
 
+TOLD_ELSEWHERE = [f"Metadata_{name}" for name in ("Plate", "Row", "Column", "Status", "Reason")]
+
 log = logging.getLogger("wellpose")
 
 
@@ -45,7 +47,7 @@ def _data(job: Job, settings: ReportSettings) -> ReportData:
         rows=info.rows,
         columns=info.columns,
         wells=[_entry(job.plate, well, outcome, info, settings.thumbnail_size) for well, outcome in outcomes.items()],
-        table=table,
+        table=table.drop(columns=TOLD_ELSEWHERE),
         z_prime=scores,
         default_feature=settings.feature or _first_feature(table, scores),
         provenance=_provenance(job.plate),
@@ -58,7 +60,7 @@ def _first_feature(table: pd.DataFrame, scores: pd.DataFrame) -> str:
     """The feature that separates the controls best; without controls the first count."""
     if len(scores) and scores["ZPrime"].notna().any():
         return str(scores["Feature"].iloc[0])
-    return next((name for name in table if name.startswith("Count_")), "")
+    return next((name for name in map(str, table) if name.startswith("Count_")), "")
 
 
 def _entry(plate: PlatePaths, well: str, outcome: Outcome, info: PlateInfo, size: int) -> WellEntry:

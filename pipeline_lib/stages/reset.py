@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pipeline_lib.__main__ import well_list
+from pipeline_lib.core.wells import well_list
 from pipeline_lib.io.commit import discard
 from pipeline_lib.io.plate import committed_wells, fields_of
 from pipeline_lib.io.records import read_json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import Channel, PlateInfo
-from pipeline_lib.io.plate import create_plate
+from pipeline_lib.io.plate import LARGEST_SHARD, create_plate
 from pipeline_lib.io.vendors import READERS, ImageInfo
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
@@ -73,15 +74,15 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
 
 def file_count(manifest: Manifest, info: PlateInfo) -> str:
     """How many files the plate will have, in words: a level is an array's metadata and its shards."""
-    fields = len({(file.well, file.field) for file in manifest.files})
-    shards = info.times * max(1, -(-max(info.shape) // 4096)) ** 2
-    per_field = (
-        1
-        + len(level_steps(*info.shape))
-        + sum(shards if step == 1 else info.times for step in level_steps(*info.shape))
-    )
-    total = fields * per_field + 3 * len(manifest.wells) + info.rows + 1
-    return f"{len(manifest.wells)} wells, {fields} fields, {len(info.channels)} channels: about {total} files will be written"
+    wells, fields = len(manifest.wells), len({(file.well, file.field) for file in manifest.files})
+    height, width = info.shape
+    shards = [
+        ceil(height / step / LARGEST_SHARD) * ceil(width / step / LARGEST_SHARD) for step in level_steps(height, width)
+    ]
+    per_field = 1 + sum(1 + info.times * of_level for of_level in shards)
+    per_well = 3  # its own metadata, and the histograms with theirs
+    total = fields * per_field + wells * per_well + info.rows + 1
+    return f"{wells} wells, {fields} fields, {len(info.channels)} channels: {total:,} files will be written"
 
 
 def _sample(manifest: Manifest, channel: str) -> list[str]:

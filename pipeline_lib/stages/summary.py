@@ -41,7 +41,7 @@ def _counts(plate: PlatePaths) -> list[tuple[str, str]]:
     wells = read_table(plate.wells_parquet)
     counted = [
         (name.removeprefix("Count_").lower(), f"{int(wells[name].sum()):,}")
-        for name in wells
+        for name in map(str, wells)
         if name.startswith("Count_")
     ]
     return [

@@ -1,4 +1,4 @@
-"""synthesize: draw a screening plate with known truth, as raw files, a plate map, a plate sheet and `truth.ome.zarr`."""
+"""synthesize: draw a screening plate with known truth: raw files, plate map, plate sheet, `truth.ome.zarr`."""
 
 from __future__ import annotations
 

@@ -93,14 +93,13 @@ def test_same_result_every_time_and_with_any_number_of_threads():
     assert np.array_equal(logit, before[1])
 
 
-@pytest.mark.parametrize("logit", [-1.0, 0.0])
-def test_nothing_above_the_threshold(logit):
-    found = masks_from_flow(
-        np.ones((2, 8, 9), dtype=np.float32), np.full((8, 9), logit, dtype=np.float32), MaskSettings()
-    )
+@pytest.mark.parametrize(("logit", "count"), [(-1.0, 0), (0.5, 0), (0.51, 1)])
+def test_only_what_is_above_the_threshold_counts(logit, count):
+    how = MaskSettings(cellprob_threshold=0.5, flow_threshold=None, max_size_fraction=1)
+    found = masks_from_flow(np.ones((2, 8, 9), dtype=np.float32), np.full((8, 9), logit, dtype=np.float32), how)
     assert found.shape == (8, 9)
     assert found.dtype == np.uint32
-    assert not found.any()
+    assert found.max() == count
 
 
 def test_foreground_without_a_seed():

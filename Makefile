@@ -1,0 +1,52 @@
+# `make help` lists the targets. Everything happens in .venv, which is made when it is missing or the lock changes.
+PYTHON ?= python3.11
+# Installed first and alone: on Linux, name the build for your GPU here, such as TORCH="torch==2.13.0 --index-url ..."
+TORCH ?= torch==2.13.0
+VENV := .venv
+READY := $(VENV)/.ready
+PEER := $(VENV)/.peer
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help setup demo test check unit lock config clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## make the virtual environment and install everything
+
+$(READY): envs/cpu.lock.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet $(TORCH)
+	$(VENV)/bin/python -m pip install --quiet --require-hashes -r envs/cpu.lock.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(PEER): $(READY) envs/peer.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps -r envs/peer.txt
+	touch $@
+
+demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, and tell how good it was
+	wellpose synthesize demo --plate demo
+	snakemake --config plates=demo/plates.tsv results=demo/results
+	wellpose summary demo/results/demo --truth demo/truth.ome.zarr
+
+test: check $(PEER)  ## lint, types and all tests
+	pytest
+
+check: $(READY)  ## lint and types
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	mypy
+
+unit: $(READY)  ## the quick tests only
+	pytest tests/unit
+
+config: $(READY)  ## write config/config.yaml, its schema and config/README.md anew from the settings
+	wellpose schema
+
+lock: $(READY)  ## resolve envs/*.lock.txt anew (torch stays out of the CPU lock: its build is yours to choose)
+	python envs/lock.py
+
+clean:  ## remove the demo and all caches
+	rm -rf demo .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

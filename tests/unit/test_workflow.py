@@ -1,0 +1,293 @@
+"""The checks before any job starts: every fault at once, every well in exactly one batch, manifests no older than needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.core.wells import row_column, well_name
+from pipeline_lib.paths import PlatePaths
+from pipeline_lib.settings import Settings
+from pipeline_lib.workflow import BATCH_STAGES, PLATE_STAGES, ConfigError, Plate, Workflow, load_workflow
+
+MAP = "well,role,dose\nA01,negative,0\nA02,positive,9\n"
+CHANNELS = ("DNA", "GFP")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A folder with a plate sheet, beside it raw folders full of empty files."""
+
+    folder: Path
+
+    def raw(self, name: str, wells: Sequence[str] = ("A01", "A02", "B01")) -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        for well in wells:
+            for channel in CHANNELS:
+                (folder / f"{well}_s1_w{channel}.tif").touch()
+        past = folder.stat().st_mtime - 3600
+        os.utime(folder, (past, past))
+        return folder
+
+    def sheet(self, *lines: str, header: str = "plate\tfolder\tformat\tplate_map\toverrides") -> None:
+        (self.folder / "plates.tsv").write_text("\n".join(["# comment", header, *lines, ""]))
+
+    def load(self, config: Mapping[str, Any] | None = None) -> Workflow:
+        places = {"plates": str(self.folder / "plates.tsv"), "results": str(self.folder / "results")}
+        return load_workflow({**places, **(config or {})})
+
+    def faults(self, config: Mapping[str, Any] | None = None) -> list[str]:
+        """The faults of the one error that is raised."""
+        with pytest.raises(ConfigError) as caught:
+            self.load(config)
+        head, *faults = str(caught.value).split("\n  * ")
+        assert head == f"{len(faults)} fault(s) to mend before any job starts:"
+        return faults
+
+
+@pytest.fixture
+def screen(tmp_path: Path) -> Screen:
+    made = Screen(tmp_path)
+    made.raw("raw")
+    (tmp_path / "map.csv").write_text(MAP)
+    return made
+
+
+def test_a_good_sheet_gives_plates_with_their_own_settings(screen: Screen) -> None:
+    (screen.folder / "own.yaml").write_text("measure: {wells_per_job: 1}\n")
+    screen.sheet(
+        "P1\traw\tpattern\tmap.csv\t",
+        f"P2\t{screen.folder / 'raw'}\tpattern\t\t{{measure: {{features: [shape]}}}}",
+        "P-3.x\traw\tpattern\tmap.csv\town.yaml",
+        "P4\traw\tpattern",
+    )
+    found = screen.load({"measure": {"features": ["shape", "texture"]}})
+    assert list(found.plates) == ["P1", "P2", "P-3.x", "P4"]
+    features = [plate.settings.measure.features for plate in found.plates.values()]
+    assert features == [("shape", "texture"), ("shape",), ("shape", "texture"), ("shape", "texture")]
+    assert [plate.settings.measure.wells_per_job for plate in found.plates.values()] == [16, 16, 1, 16]
+    assert found.plates["P1"].wells == ("A01", "A02", "B01")
+    assert found.plates["P1"].plate_map == screen.folder / "map.csv"
+    assert found.plates["P2"].plate_map is None
+    assert found.plates["P1"].paths.folder == screen.folder / "results" / "P1"
+
+
+def test_wells_that_are_only_announced_are_wells_too(screen: Screen) -> None:
+    """B02 is on the plate map alone, C05 in the index file alone: both will be told of as holes."""
+    (screen.folder / "map.csv").write_text(MAP + "B02,x,1\n")
+    screen.sheet("P1\traw\tpattern\tmap.csv\t")
+    assert screen.load().plates["P1"].wells == ("A01", "A02", "B01", "B02")
+    index = screen.folder / "indexed" / "x.HTD"
+    index.parent.mkdir()
+    index.write_text('"XWells", 12\n"YWells", 8\n"WellsSelection3", ' + ", ".join(["FALSE"] * 4 + ["TRUE"] * 1) + "\n")
+    (index.parent / "x_A01_s1_w1.TIF").touch()
+    screen.sheet("P1\tindexed\timagexpress\t\t{segment: {labels: {nuclei: {channels: [Channel1]}}}}")
+    assert screen.load().plates["P1"].wells == ("A01", "C05")
+
+
+def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern")
+    faults = screen.faults(
+        {
+            "segmnt": {},
+            "measure": {"feature": ["shape"], "wells_per_job": 0},
+            "segment": {"labels": {"cells": {"method": "grow", "radius": 3}}},
+            "ingest": {"channels": {"1": {"name": "DNA", "color": "00FF00"}}},
+        }
+    )
+    told = "\n".join(faults)
+    assert len(faults) == 5
+    assert "unknown key segmnt; allowed here: plates, results, ingest, segment, measure, aggregate, report" in told
+    assert "unknown key measure.feature; allowed here: wells_per_job, features" in told
+    assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
+    assert "unknown key segment.labels.cells.grow.radius; allowed here: method, channel, distance, threshold" in told
+    assert "unknown key ingest.channels.1.color; allowed here: name, colour" in told
+
+
+def test_all_faults_of_a_sheet_and_its_plates_are_told_at_once(screen: Screen) -> None:
+    (screen.folder / "off.csv").write_text("well,role,dose\nA01,negative,1\nA02,positive,x\nP24,y,1\n")
+    (screen.folder / "lacking.csv").write_text("well,role\nA01,negative\nA02,other\n")
+    (screen.folder / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    screen.sheet(
+        "twice\traw\tpattern\t\t",
+        "twice\traw\tpattern\t\t",
+        "../out\traw\tpattern\t\t",
+        "format\traw\tczi\t\t",
+        "gone\tnowhere\tpattern\t\t",
+        "map\traw\tpattern\toff.csv\t",
+        "controls\traw\tpattern\tlacking.csv\t",
+        "nomap\traw\tpattern\tnone.csv\t",
+        "channel\traw\tpattern\t\t{segment: {labels: {nuclei: {channels: [DAPI]}}}}",
+        "ids\traw\tpattern\t\t{ingest: {channels: {'7': {name: X}, DNA: {name: GFP}}}}",
+        "syntax\traw\tpattern\t\t{measure: [",
+        "list\traw\tpattern\t\t[measure]",
+        "file\traw\tpattern\t\tnone.yaml",
+        "binary\traw\tpattern\t\tbinary.yaml",
+        "key\traw\tpattern\t\t{measure: {feature: [shape]}}",
+        "place\traw\tpattern\t\t{results: elsewhere}",
+        "regex\traw\tpattern\t\t{ingest: {pattern: '(?P<wel>[A-Z])'}}",
+        "none\traw\timagexpress\t\t",
+    )
+    faults = screen.faults()
+    expected = [
+        "plate 'twice' is listed 2 times",
+        "plate id '../out': letters, digits",
+        "plate format: format 'czi' is unknown; allowed: imagexpress, pattern",
+        "plate gone: there is no folder",
+        "off.csv: not on a plate of 2 x 3 wells (A01 to B03): P24",
+        "off.csv: doses in column 'dose' that are not plain numbers: 'x' (A02)",
+        "lacking.csv: no positive control",
+        "none.csv: cannot be read: No such file or directory",
+        "plate channel: segment.labels uses channel 'DAPI'; the plate has DNA, GFP",
+        "plate ids: ingest.channels names channel id '7'; the raw files have DNA, GFP",
+        "plate ids: segment.labels uses channel 'DNA'; the plate has GFP, GFP",
+        "plate ids: two channels have one name: GFP, GFP",
+        "plate syntax: overrides '{measure: [' are neither YAML nor a YAML file",
+        "plate list: overrides hold a list; sections such as {measure: ...} are allowed",
+        "plate file: overrides 'none.yaml' are neither YAML nor a YAML file",
+        "plate binary: overrides 'binary.yaml' are neither YAML nor a YAML file",
+        "plate key: unknown key measure.feature; allowed here: wells_per_job, features",
+        "plate place: results cannot differ between plates",
+        "needs either `well`, or `row` and `column`",
+        "plate none: none of the 6 files in",
+    ]
+    lost = [part for part in expected if not any(part in fault for fault in faults)]
+    assert lost == []
+    assert len(faults) == len(expected)
+
+
+def test_a_bad_plate_id_writes_nothing_outside_the_results(screen: Screen) -> None:
+    screen.sheet("../out\traw\tpattern\t\t")
+    screen.faults()
+    assert sorted(path.name for path in screen.folder.iterdir()) == ["map.csv", "plates.tsv", "raw"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "does not exist; create it with the columns plate, folder, format, plate_map, overrides"),
+        (b"", "columns none found (tabs between them?); required: plate, folder, format"),
+        (b"plate,folder,format\nP1,raw,pattern\n", "columns plate,folder,format found (tabs between them?)"),
+        (b"plate\tfolder\tformat\tmap\nP1\traw\tpattern\tm.csv\n", "also allowed: plate_map, overrides"),
+        ("plate\tfolder\tformat\nµ\traw\tpattern\n".encode("latin-1"), "is not a text file in UTF-8"),
+        ("plate\tfolder\tformat\nP1\traw\tpattern\n".encode("utf-16"), "is not a text file in UTF-8"),
+        (b"plate\tfolder\tformat\n\traw\tpattern\n", "plate id ''"),
+    ],
+)
+def test_a_sheet_that_is_no_sheet(screen: Screen, content: bytes | None, fault: str) -> None:
+    if content is not None:
+        (screen.folder / "plates.tsv").write_bytes(content)
+    [found] = screen.faults()
+    assert str(screen.folder / "plates.tsv") in found
+    assert fault in found
+
+
+def test_an_empty_sheet_is_a_run_without_plates(screen: Screen) -> None:
+    screen.sheet()
+    assert screen.load().plates == {}
+
+
+def test_overrides_are_laid_over_the_config_section_by_section(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t{segment: {labels: {nuclei: {diameter: 20}, cells: {distance: 5}}}}")
+    config = {"segment": {"labels": {"nuclei": {"min_size": 3}, "cells": {"method": "grow", "channel": "GFP"}}}}
+    labels = screen.load(config).plates["P1"].settings.segment.labels
+    assert (labels.nuclei.diameter, labels.nuclei.min_size) == (20, 3)
+    assert (labels.cells.distance, labels.cells.channel) == (5, "GFP")
+    assert config["segment"]["labels"]["nuclei"] == {"min_size": 3}
+
+
+def test_a_label_image_of_another_method_is_replaced_whole(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t{segment: {labels: {cells: {method: network, channels: [GFP]}}}}")
+    config = {"segment": {"labels": {"cells": {"method": "grow", "distance": 6.0}}}}
+    cells = screen.load(config).plates["P1"].settings.segment.labels.cells
+    assert (cells.method, cells.channels) == ("network", ("GFP",))
+    screen.sheet("P1\traw\tpattern\t\t{segment: {labels: {cells: null}}}")
+    assert screen.load(config).plates["P1"].settings.segment.labels.cells is None
+
+
+def test_changed_overrides_change_that_plate_only(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t", "P2\traw\tpattern\t\t")
+    before = screen.load().plates
+    screen.sheet("P1\traw\tpattern\t\t", "P2\traw\tpattern\t\t{measure: {features: [shape]}}")
+    after = screen.load().plates
+    assert after["P1"].settings == before["P1"].settings
+    assert after["P2"].section("measure").to_json() != before["P2"].section("measure").to_json()
+    assert after["P2"].section("segment").to_json() == before["P2"].section("segment").to_json()
+
+
+def test_a_manifest_is_kept_while_the_raw_folder_is_unchanged(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t")
+    path = screen.load().plates["P1"].paths.manifest
+    before = (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
+    screen.load()
+    assert (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
+def test_a_manifest_is_made_again_when_a_file_is_added_the_pattern_changes_or_it_is_damaged(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t")
+    plate = screen.load().plates["P1"]
+    (screen.folder / "raw" / "B03_s1_wDNA.tif").touch()
+    assert screen.load().plates["P1"].wells == (*plate.wells, "B03")
+    plate.paths.manifest.write_text("{")
+    assert screen.load().plates["P1"].wells == (*plate.wells, "B03")
+    narrow = {"ingest": {"pattern": r"(?P<well>A[0-9]{2})_s1_w(?P<channel>[A-Z]+)\.tif"}}
+    assert screen.load(narrow).plates["P1"].wells == ("A01", "A02")
+
+
+wells = st.sets(st.tuples(st.integers(0, 31), st.integers(0, 47)), min_size=1, max_size=80).map(
+    lambda places: [well_name(*place) for place in places]
+)
+sizes = st.integers(1, 100)
+
+
+def plate_of(wells: Sequence[str], **sizes: int) -> Plate:
+    files = tuple(ImageFile(well, 0, "1", 0, 0, f"{well}.tif") for well in wells)
+    manifest = Manifest("P1", "raw", "pattern", ("1",), 32, 48, files)
+    settings = Settings.model_validate({stage: {"wells_per_job": size} for stage, size in sizes.items()})
+    return Plate("P1", PlatePaths(Path("results/P1")), settings, manifest)
+
+
+@given(wells, sizes)
+def test_batches_hold_every_well_once_and_in_order(wells: list[str], size: int) -> None:
+    plate = plate_of(wells, segment=size)
+    batches = plate.batches("segment")
+    assert [well for batch in batches.values() for well in batch] == sorted(wells, key=row_column)
+    assert [len(batch) for batch in batches.values()][:-1] == [size] * (len(batches) - 1)
+    assert all(0 < len(batch) <= size for batch in batches.values())
+    assert all(name == f"{batch[0]}-{batch[-1]}" for name, batch in batches.items())
+    assert len(plate.records("segment")) == len(batches)
+
+
+@given(wells, sizes, sizes)
+def test_a_job_waits_for_exactly_the_batches_that_hold_its_wells(wells: list[str], one: int, other: int) -> None:
+    plate = plate_of(wells, segment=one, measure=other)
+    for batch, members in plate.batches("measure").items():
+        waited = plate.records_sharing("segment", "measure", batch)
+        found = {w for name, b in plate.batches("segment").items() for w in b if f"results/P1/records/segment/{name}.json" in waited}
+        assert set(members) <= found
+        assert all(set(b) & set(members) for name, b in plate.batches("segment").items()
+                   if f"results/P1/records/segment/{name}.json" in waited)  # fmt: skip
+
+
+def test_a_finished_plate_has_its_report_and_every_record() -> None:
+    plate = plate_of(["A01", "A02", "B01"], ingest=2, segment=1, measure=3)
+    targets = plate.targets()
+    assert targets[0] == "results/P1/report.html"
+    records = [path.removeprefix("results/P1/records/") for path in targets[1:]]
+    assert sorted(records) == sorted(
+        [
+            *(f"{stage}/plate.json" for stage in PLATE_STAGES),
+            *("ingest/A01-A02.json", "ingest/B01-B01.json", "measure/A01-B01.json"),
+            *("segment/A01-A01.json", "segment/A02-A02.json", "segment/B01-B01.json"),
+        ]
+    )
+    assert set(BATCH_STAGES) == {"ingest", "segment", "measure"}
