@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test check unit lock config clean
+.PHONY: help setup demo test check unit lock config bench-bbbc013 bench-plan clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,12 @@ config: $(READY)  ## write config/config.yaml, its schema and config/README.md a
 
 lock: $(READY)  ## resolve envs/*.lock.txt anew (torch stays out of the CPU lock: its build is yours to choose)
 	python envs/lock.py
+
+bench-bbbc013: $(READY)  ## the real plate BBBC013 end to end: counts, Z', time, memory (needs the shared data)
+	python tests/bench/bbbc013.py
+
+bench-plan: $(READY)  ## how long a dry run of a 384-well plate takes
+	python tests/bench/plan.py
 
 clean:  ## remove the demo and all caches
 	rm -rf demo .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

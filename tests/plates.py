@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
+from pipeline_lib.core.wells import well_name
 from pipeline_lib.paths import PlatePaths
 
 REPOSITORY = Path(__file__).parents[1]
@@ -18,10 +20,12 @@ class Run:
     """A plate sheet and where its results go."""
 
     folder: Path
+    plate_name: str = "tiny"
 
     @property
     def plate(self) -> PlatePaths:
-        return PlatePaths(self.folder / "results" / "tiny")
+        """Where the results of its plate lie."""
+        return PlatePaths(self.folder / "results" / self.plate_name)
 
     def snakemake(self, *arguments: str, **config: str) -> subprocess.CompletedProcess[str]:
         """`snakemake` as a user calls it, from a folder of its own, on all cores."""
@@ -34,3 +38,15 @@ class Run:
         ]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False)
+
+
+def fake_plate(folder: Path, rows: int, columns: int, fields: int) -> Run:
+    """A plate of empty files: planning reads names only."""
+    raw = folder / "raw"
+    raw.mkdir()
+    wells = [well_name(row, column) for row, column in product(range(rows), range(columns))]
+    for well, field, channel in product(wells, range(1, fields + 1), ("DNA", "ER", "AGP", "Mito")):
+        (raw / f"{well}_s{field}_w{channel}.tif").touch()
+    sheet = "plate\tfolder\tformat\tplate_map\toverrides\ntiny\traw\tpattern\t\t\n"
+    (folder / "plates.tsv").write_text(sheet, encoding="utf-8")
+    return Run(folder)

@@ -28,7 +28,11 @@ LAPLACE_GAIN = float(np.square(ndimage.laplace(_impulse())).sum())  # and after 
 
 @dataclass(frozen=True)
 class Quality:
-    """focus: higher is sharper, no unit, NaN without structure. saturation: share of pixels at full scale, 0..1. background: intensity."""
+    """What a channel of a field looks like.
+
+    focus: higher is sharper, no unit, NaN without structure. saturation: share of pixels at full scale, 0..1.
+    background: intensity.
+    """
 
     focus: float
     saturation: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import Channel, PlateInfo
-from pipeline_lib.io.plate import LARGEST_SHARD, create_plate
+from pipeline_lib.io.plate import LARGEST_SHARD, OURS, create_plate, read_attributes
 from pipeline_lib.io.vendors import READERS, ImageInfo
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
@@ -36,7 +37,7 @@ def skeleton(job: Job) -> None:
     settings = job.settings
     assert isinstance(settings, IngestSettings)
     manifest = read_manifest(job.plate.manifest)
-    info = plate_info(manifest, settings)
+    info = _with_kept_windows(plate_info(manifest, settings), job.plate.raw)
     log.info("skeleton %s: %s", job.name, file_count(manifest, info))
     wanted = job.fingerprint(channels=manifest.channels, info=info.to_json())
     create_plate(job.plate.raw, info, wanted)
@@ -70,6 +71,15 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
         shape=(shape[0], shape[1]),
         dtype=dtype,
     )
+
+
+def _with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:
+    """The same with the display windows chosen before, so that a repaired or added well changes no other well."""
+    stored = read_attributes(plate).get(OURS, {}).get("info")
+    if stored is None or stored["dtype"] != info.dtype:
+        return info
+    kept = {channel.id: channel.window for channel in PlateInfo.from_json(stored).channels}
+    return replace(info, channels=tuple(replace(c, window=kept.get(c.id, c.window)) for c in info.channels))
 
 
 def file_count(manifest: Manifest, info: PlateInfo) -> str:

@@ -21,8 +21,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[3] / "shared"))
-
 
 @pytest.fixture(scope="module")
 def cellpose(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
@@ -141,10 +139,8 @@ def test_where_we_differ_on_purpose(cellpose):
     assert np.array_equal(theirs > 0, np.isin(labels, [1, 3]))
 
 
-def test_labels_of_a_real_field(cellpose):
-    masks = sorted((SHARED / "data" / "dsb2018" / "val").glob("*_masks.png"))
-    if not masks:
-        pytest.skip(f"no fields under {SHARED}: set WELLPOSE_SHARED to the folder of the test data")
+def test_labels_of_a_real_field(cellpose, shared: Path):
+    masks = sorted((shared / "data" / "dsb2018" / "val").glob("*_masks.png"))
     from skimage.io import imread
 
     labels = renumber(max((imread(path) for path in masks[:20]), key=np.max).astype(np.int32))

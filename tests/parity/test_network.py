@@ -19,8 +19,6 @@ from pipeline_lib.nets.flownet import FlowNet, build
 from pipeline_lib.segmentation import flows_of_fields, prepare_network
 from pipeline_lib.tiling.predict import PredictSettings, predict, run_tiled
 
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[3] / "shared"))
-STARTER = SHARED / "weights" / "starter_nuclei.pth"
 EXACT = PredictSettings(batch_size=4, device=torch.device("cpu"), precision=torch.float32)
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
@@ -43,13 +41,15 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return cellpose
 
 
+def starter_of(shared: Path) -> Path:
+    return shared / "weights" / "starter_nuclei.pth"
+
+
 @pytest.fixture(scope="module", params=["seed 1", "seed 2", "starter"])
 def weights_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights with random running statistics, or the starter weights."""
     if request.param == "starter":
-        if not STARTER.is_file():
-            pytest.skip(f"no weights at {STARTER}; set WELLPOSE_SHARED")
-        return STARTER
+        return starter_of(request.getfixturevalue("shared"))
     torch.manual_seed(int(request.param.split()[1]))
     net = FlowNet()
     for key, entry in net.state_dict().items():
@@ -63,12 +63,9 @@ def weights_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def field() -> np.ndarray:
+def field(shared: Path) -> np.ndarray:
     """A fluorescence image (Y, X) of the validation set, float32."""
-    path = SHARED / "data" / "dsb2018" / "val" / "001_img.png"
-    if not path.is_file():
-        pytest.skip(f"no image at {path}; set WELLPOSE_SHARED")
-    return np.asarray(Image.open(path).convert("L"), np.float32)
+    return np.asarray(Image.open(shared / "data" / "dsb2018" / "val" / "001_img.png").convert("L"), np.float32)
 
 
 def peer_net(peer: Any, weights_file: Path) -> torch.nn.Module:
@@ -126,16 +123,19 @@ def test_resizing(peer: Any, old: tuple[int, int], new: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize(("diameter", "tolerance"), [(17.0, 2e-5), (25.0, 2e-4)])
-def test_flows_of_a_field_from_array_to_array(peer: Any, field: np.ndarray, diameter: float, tolerance: float) -> None:
+def test_flows_of_a_field_from_array_to_array(
+    peer: Any, field: np.ndarray, shared: Path, diameter: float, tolerance: float
+) -> None:
     """At 17 pixels nothing is resized. At 25 the peer resizes two channels at once, whose coordinates OpenCV rounds.
 
     With that very resize in place of ours, the difference at 25 pixels falls from 8e-5 to 3e-5 (flows up to 5).
     """
-    model = peer.models.CellposeModel(gpu=False, pretrained_model=str(STARTER))
+    starter = starter_of(shared)
+    model = peer.models.CellposeModel(gpu=False, pretrained_model=str(starter))
     _, (_, wanted_flow, wanted_logit, *_), wanted_style = model.eval(
         field, diameter=diameter, channels=[0, 0], compute_masks=False
     )
-    network = prepare_network(load_weights(STARTER).state, "cpu", "float32")
+    network = prepare_network(load_weights(starter).state, "cpu", "float32")
     image = normalise(field[None], [percentile_range(field, (1.0, 99.0))])
     ((flow, logit),) = flows_of_fields(network, [image], diameter)
     np.testing.assert_allclose(5 * flow, wanted_flow, rtol=0, atol=tolerance)

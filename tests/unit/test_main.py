@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         "import sys; from pipeline_lib.__main__ import main\n"
         f"try: main({words!r})\n"
         f"except SystemExit as end: assert not end.code\n"
-        f"sys.exit(','.join({HEAVY!r} & set(sys.modules)))"
+        f"sys.exit(','.join({HEAVY!r} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.stderr == ""
@@ -48,8 +48,8 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["--help"])
     assert end.value.code == 0
-    told = capsys.readouterr().out
-    assert all(f"    {verb} " in told for verb in (*cli.STAGES, *cli.COMMANDS))
+    told = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")}
+    assert told >= {*cli.STAGES, *cli.COMMANDS}
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

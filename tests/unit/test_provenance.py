@@ -121,8 +121,9 @@ def _files(stage: str) -> list[str]:
     return found
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
-PARTS = st.dictionaries(st.text(min_size=1), JSON | st.dictionaries(st.text(), JSON))
+NAMES = st.text("abµ", min_size=1, max_size=3)
+JSON = st.none() | st.booleans() | st.integers(2, 9) | NAMES | st.lists(st.integers(2, 9), max_size=2)
+PARTS = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON, max_size=3), max_size=4)
 
 
 @given(PARTS, st.randoms())

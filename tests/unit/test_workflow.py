@@ -1,4 +1,4 @@
-"""The checks before any job starts: every fault at once, every well in exactly one batch, manifests no older than needed."""
+"""The checks before any job starts: every fault at once, every well in one batch, manifests as old as their folders."""
 
 from __future__ import annotations
 
@@ -272,7 +272,12 @@ def test_a_job_waits_for_exactly_the_batches_that_hold_its_wells(wells: list[str
     plate = plate_of(wells, segment=one, measure=other)
     for batch, members in plate.batches("measure").items():
         waited = plate.records_sharing("segment", "measure", batch)
-        found = {w for name, b in plate.batches("segment").items() for w in b if f"results/P1/records/segment/{name}.json" in waited}
+        found = {
+            w
+            for name, b in plate.batches("segment").items()
+            for w in b
+            if f"results/P1/records/segment/{name}.json" in waited
+        }
         assert set(members) <= found
         assert all(set(b) & set(members) for name, b in plate.batches("segment").items()
                    if f"results/P1/records/segment/{name}.json" in waited)  # fmt: skip

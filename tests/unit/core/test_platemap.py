@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
 
 from pipeline_lib.core.platemap import PlateMap, PlateMapColumns, check, parse_plate_map
 
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
-BBBC013 = SHARED / "data" / "plates" / "bbbc013" / "platemap.csv"
 DEFAULT = PlateMapColumns()
 
 
@@ -135,10 +132,9 @@ def test_rows_may_be_shorter_or_longer_than_the_header() -> None:
     assert wells["A02"] == {"Metadata_Role": "", "Metadata_Dose": 1.0, "Metadata_Compound": "x"}
 
 
-@pytest.mark.skipif(not BBBC013.exists(), reason="needs the shared data (WELLPOSE_SHARED)")
-def test_the_map_of_a_published_screen() -> None:
+def test_the_map_of_a_published_screen(shared: Path) -> None:
     columns = PlateMapColumns(control="SBS_Controls", negative=("-1",), positive=("1",), dose="SBS_Doses")
-    with BBBC013.open(newline="") as lines:
+    with (shared / "data" / "plates" / "bbbc013" / "platemap.csv").open(newline="") as lines:
         plate_map = parse_plate_map(list(csv.DictReader(lines)), columns)
     assert check(plate_map, 8, 12) == []
     roles = [well["Metadata_Role"] for well in plate_map.wells.values()]

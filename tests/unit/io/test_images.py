@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline_lib.io.images import NUMBER_TYPES, UnreadableImage, read_planes
-
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
-BBBC013 = SHARED / "data" / "plates" / "bbbc013" / "Channel1-01-A-01.tif"
-IMAGEXPRESS = SHARED / "data" / "plates" / "imagexpress"
 
 PLANE = np.random.default_rng(0).integers(0, 60_000, (40, 50)).astype(np.uint16)
 STACK = np.random.default_rng(1).integers(0, 60_000, (4, 40, 50)).astype(np.uint16)
@@ -103,10 +98,10 @@ def test_a_page_list_that_breaks_off_is_not_a_shorter_stack(tmp_path: Path, kind
     assert "the list of pages breaks off after 1" in refusal(path)
 
 
-@pytest.mark.skipif(not BBBC013.is_file(), reason=f"needs {BBBC013}")
-def test_a_cut_real_file_is_refused_and_names_the_loss(tmp_path: Path) -> None:
-    content = BBBC013.read_bytes()
-    assert read_planes(BBBC013).shape == (1, 640, 640)
+def test_a_cut_real_file_is_refused_and_names_the_loss(tmp_path: Path, shared: Path) -> None:
+    whole = shared / "data" / "plates" / "bbbc013" / "Channel1-01-A-01.tif"
+    content = whole.read_bytes()
+    assert read_planes(whole).shape == (1, 640, 640)
     path = tmp_path / "cut.tif"
     for length in [*range(1, len(content), len(content) // 40), len(content) - 1]:
         path.write_bytes(content[:length])
@@ -114,9 +109,8 @@ def test_a_cut_real_file_is_refused_and_names_the_loss(tmp_path: Path) -> None:
     assert "the file is cut off: 1 of 2 strips" in message
 
 
-@pytest.mark.skipif(not IMAGEXPRESS.is_dir(), reason=f"needs {IMAGEXPRESS}")
-def test_a_real_metaxpress_file_cut_anywhere_is_refused_or_whole(tmp_path: Path) -> None:
-    source = min(IMAGEXPRESS.rglob("*_w1*.tif"))
+def test_a_real_metaxpress_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, shared: Path) -> None:
+    source = min((shared / "data" / "plates" / "imagexpress").rglob("*_w1*.tif"))
     content, planes = source.read_bytes(), read_planes(source)
     path = tmp_path / "cut.tif"
     for length in range(1, len(content), len(content) // 40):

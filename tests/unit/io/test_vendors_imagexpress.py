@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +9,6 @@ import pytest
 
 from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.io.vendors import READERS, scan_plate
-
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
-PLATES = SHARED / "data" / "plates" / "imagexpress"
-real = pytest.mark.skipif(not PLATES.is_dir(), reason=f"needs {PLATES}")
 
 GUID = "1D01380B-E7DA-4C09-A343-EDA3D235D808"  # begins with a digit, like most
 HTD = """\
@@ -35,6 +30,12 @@ damaged line
 """
 
 
+@pytest.fixture
+def plates(shared: Path) -> Path:
+    """Two real measurements."""
+    return shared / "data" / "plates" / "imagexpress"
+
+
 def scan(folder: Path, *names: str) -> Manifest:
     """The manifest of a folder after putting empty files into it."""
     for name in names:
@@ -47,10 +48,9 @@ def planes(manifest: Manifest) -> list[tuple[str, int, str, int, int]]:
     return [(file.well, file.field, file.channel, file.time, file.z) for file in manifest.files]
 
 
-@real
-def test_stacks_win_over_their_projections_and_thumbnails_are_left_out() -> None:
+def test_stacks_win_over_their_projections_and_thumbnails_are_left_out(plates: Path) -> None:
     """2 wells x 2 sites: w1 and w2 in ZStep_1..10 and projected, w3 projected only, w4 in ZStep_1 only."""
-    manifest = scan_plate("mix", PLATES / "Projection-Mix", "imagexpress", "")
+    manifest = scan_plate("mix", plates / "Projection-Mix", "imagexpress", "")
     assert manifest.wells == ("E07", "E08")
     assert manifest.channels == ("1", "2", "3", "4")
     assert Counter(file.channel for file in manifest.files) == {"1": 40, "2": 40, "3": 4, "4": 4}
@@ -64,17 +64,15 @@ def test_stacks_win_over_their_projections_and_thumbnails_are_left_out() -> None
     assert manifest.channel_names == {}
 
 
-@real
-def test_time_points() -> None:
-    manifest = scan_plate("times", PLATES / "1well-3C-2S-Zmix-T", "imagexpress", "")
+def test_time_points(plates: Path) -> None:
+    manifest = scan_plate("times", plates / "1well-3C-2S-Zmix-T", "imagexpress", "")
     assert planes(manifest) == [("C07", s, c, t, 0) for s in (0, 1) for c in "123" for t in (0, 1)]
     assert all(f"TimePoint_{file.time + 1}/" in file.path for file in manifest.files)
     assert all(f"_s{file.field + 1}_w{file.channel}" in file.path for file in manifest.files)
 
 
-@real
-def test_metaseries_metadata() -> None:
-    manifest = scan_plate("mix", PLATES / "Projection-Mix", "imagexpress", "")
+def test_metaseries_metadata(plates: Path) -> None:
+    manifest = scan_plate("mix", plates / "Projection-Mix", "imagexpress", "")
     [one] = [file for file in manifest.of_well("E07") if file.field == 1 and file.channel == "2" and file.z == 0]
     info = READERS["imagexpress"].describe(Path(manifest.folder) / one.path)
     assert (info.shape, info.dtype, info.bit_depth) == ((1, 512, 512), "uint16", 16)
@@ -82,10 +80,9 @@ def test_metaseries_metadata() -> None:
     assert info.stage_position == (41385.4, 80513.3)
 
 
-@real
-def test_two_measurements_are_not_mixed() -> None:
+def test_two_measurements_are_not_mixed(plates: Path) -> None:
     with pytest.raises(ValueError, match=r"holds 2 measurements: .*1697, .*1334. Name the folder of one"):
-        scan_plate("both", PLATES, "imagexpress", "")
+        scan_plate("both", plates, "imagexpress", "")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,6 @@ import pytest
 from pipeline_lib.io.vendors import READERS, scan_plate
 from pipeline_lib.io.vendors.pattern import compile_pattern
 
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
-BBBC013 = SHARED / "data" / "plates" / "bbbc013"
 BBBC013_PATTERN = r"Channel(?P<channel>[0-9])-[0-9]+-(?P<row>[A-H])-(?P<column>[0-9]+)\.tif"
 
 
@@ -21,16 +18,16 @@ def wells_of(tmp_path: Path, pattern: str, *names: str) -> tuple[str, ...]:
     return scan_plate("P", tmp_path, "pattern", pattern).wells
 
 
-@pytest.mark.skipif(not BBBC013.is_dir(), reason=f"needs {BBBC013}")
-def test_bbbc013_is_96_wells_of_two_channels() -> None:
-    manifest = scan_plate("bbbc013", BBBC013, "pattern", BBBC013_PATTERN)
+def test_bbbc013_is_96_wells_of_two_channels(shared: Path) -> None:
+    folder = shared / "data" / "plates" / "bbbc013"
+    manifest = scan_plate("bbbc013", folder, "pattern", BBBC013_PATTERN)
     assert len(manifest.files) == 192  # and platemap.csv, which is no image
     assert len(manifest.wells) == 96
     assert manifest.channels == ("1", "2")
     assert (manifest.rows, manifest.columns) == (8, 12)
     assert {(file.field, file.time, file.z) for file in manifest.files} == {(0, 0, 0)}
     assert [file.path for file in manifest.of_well("D05")] == ["Channel1-41-D-05.tif", "Channel2-41-D-05.tif"]
-    info = READERS["pattern"].describe(BBBC013 / "Channel1-41-D-05.tif")
+    info = READERS["pattern"].describe(folder / "Channel1-41-D-05.tif")
     assert (info.shape, info.dtype, info.bit_depth, info.pixel_size) == ((1, 640, 640), "uint8", 8, None)
 
 

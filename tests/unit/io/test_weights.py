@@ -24,9 +24,6 @@ from pipeline_lib.io.weights import (
 )
 from pipeline_lib.nets.flownet import build
 
-SHARED = Path(os.environ.get("WELLPOSE_SHARED", Path(__file__).parents[4] / "shared"))
-STARTER = SHARED / "weights" / "starter_nuclei.pth"
-
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
@@ -172,14 +169,13 @@ def test_finding_and_hashing_do_not_import_torch(tmp_path: Path) -> None:
     assert checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_shipped_weights_are_the_originals_in_half_the_size(tmp_path: Path) -> None:
-    if not STARTER.is_file():
-        pytest.skip(f"original weights not at {STARTER}; set WELLPOSE_SHARED")
-    original, shipped = load_weights(STARTER), load_weights(find_weights("starter_nuclei"))
+def test_shipped_weights_are_the_originals_in_half_the_size(tmp_path: Path, shared: Path) -> None:
+    starter = shared / "weights" / "starter_nuclei.pth"
+    original, shipped = load_weights(starter), load_weights(find_weights("starter_nuclei"))
     image = torch.from_numpy(np.random.default_rng(0).random((1, 2, 96, 96), np.float32))
     with torch.inference_mode():
         (wanted, _), (found, _) = build(original.state)(image), build(shipped.state)(image)
     assert (found - wanted).abs().max() < 2e-3 * wanted.abs().max()
-    convert(STARTER, tmp_path / "again.safetensors", {})
+    convert(starter, tmp_path / "again.safetensors", {})
     again = load_weights(tmp_path / "again.safetensors")
     assert all(torch.equal(again.state[key], entry) for key, entry in shipped.state.items())
