@@ -97,8 +97,9 @@ class Ingest:
         levels = _levels(image)
         write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
         _verify(well, field, levels)
-        counted = [histogram(image[:, channel]) for channel in range(image.shape[1])]
-        seen = [asdict(quality(image[0, c].max(axis=0), counted[c])) for c in range(image.shape[1])]
+        projected = image.max(axis=2)  # (T, C, Y, X): what objects are found in
+        counted = [histogram(projected[:, channel]) for channel in range(projected.shape[1])]
+        seen = [asdict(quality(projected[0, c], counted[c])) for c in range(projected.shape[1])]
         return Measured(counted, seen)
 
     def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:

@@ -1,4 +1,4 @@
-"""The laws of the house, read from the source: who imports whom, who opens files, where torch is, how long things are."""
+"""The laws of the house, read from the source: who imports whom, who opens files, where torch is, what is too long."""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +150,7 @@ def test_histograms_come_back_with_their_percentiles(tmp_path: Path) -> None:
     write_histograms(tmp_path / "P" / "24", written)
     found = read_histograms(tmp_path, "P24")
     assert [len(channels) for channels in found] == [2] * 4
-    for ours, theirs in zip(
-        functools.reduce(operator.iadd, written, []), functools.reduce(operator.iadd, found, []), strict=True
-    ):
+    for ours, theirs in zip(chain(*written), chain(*found), strict=True):
         assert (ours.width, ours.first, ours.total) == (theirs.width, theirs.first, theirs.total)
         np.testing.assert_array_equal(ours.counts, theirs.counts)
         assert percentiles(ours, [1, 50]) == percentiles(theirs, [1, 50])

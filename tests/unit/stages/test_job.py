@@ -1,4 +1,4 @@
-"""The loop behind every batch stage: what is current is left alone, bad wells are set aside, bad machines stop the job."""
+"""The loop behind every batch stage: current wells are left alone, bad ones set aside, a bad machine stops the job."""
 
 from __future__ import annotations
 
