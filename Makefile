@@ -1,5 +1,5 @@
 # `make help` lists the targets. Everything happens in .venv, which is made when it is missing or the lock changes.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Installed first and alone: on Linux, name the build for your GPU here, such as TORCH="torch==2.13.0 --index-url ..."
 TORCH ?= torch==2.13.0
 VENV := .venv

@@ -200,7 +200,7 @@ def _overridden(
         faults.append(f"plate {name}: overrides hold a {found}; sections such as {{measure: ...}} are allowed")
         return config
     faults += [f"plate {name}: {key} cannot differ between plates" for key in NOT_PER_PLATE if key in content]
-    return _merged(config, content)
+    return _merged(config, {key: value for key, value in content.items() if key not in NOT_PER_PLATE})
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,9 +161,9 @@ def _values(column: pd.Series[Any]) -> list[object]:
 
 
 def _rounded(value: float) -> float | int | None:
-    if not math.isfinite(value):
+    short = float(f"{value:.{_DIGITS}g}")  # the largest floats round up to infinity
+    if not math.isfinite(short):
         return None
-    short = float(f"{value:.{_DIGITS}g}")
     return int(short) if short.is_integer() else short
 
 

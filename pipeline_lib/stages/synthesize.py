@@ -36,6 +36,7 @@ from pipeline_lib.workflow import SHEET_COLUMNS
 PIXEL_SIZE = 0.65  # micrometres
 CELL_AREA = 3500.0  # pixels per cell at the default density
 DAMAGED_LEFT = 0.6  # share of a damaged file that is left
+OVERRIDES = "{segment: {labels: {cells: {method: grow, distance: 16}}}}"  # as far as the drawn cells reach
 
 log = logging.getLogger("wellpose")
 
@@ -159,7 +160,7 @@ def _mapped(plan: WellPlan) -> dict[str, object]:
 
 def _listed(plate: str) -> dict[str, object]:
     """The line of the plate on its sheet."""
-    return dict(zip(SHEET_COLUMNS, (plate, "raw", "pattern", "platemap.csv", ""), strict=True))
+    return dict(zip(SHEET_COLUMNS, (plate, "raw", "pattern", "platemap.csv", OVERRIDES), strict=True))
 
 
 def _write_sheet(path: Path, delimiter: str, lines: Iterable[Mapping[str, object]]) -> None:

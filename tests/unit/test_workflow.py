@@ -165,10 +165,14 @@ def test_all_faults_of_a_sheet_and_its_plates_are_told_at_once(screen: Screen) -
     assert len(faults) == len(expected)
 
 
-def test_a_bad_plate_id_writes_nothing_outside_the_results(screen: Screen) -> None:
-    screen.sheet("../out\traw\tpattern\t\t")
+@pytest.mark.parametrize("line", ["../out\traw\tpattern\t\t", "P1\traw\tpattern\t\t{results: elsewhere}"])
+def test_a_faulty_plate_writes_nothing_outside_the_results(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.chdir(screen.folder)
+    screen.sheet(line)
     screen.faults()
-    assert sorted(path.name for path in screen.folder.iterdir()) == ["map.csv", "plates.tsv", "raw"]
+    assert {path.name for path in screen.folder.iterdir()} <= {"map.csv", "plates.tsv", "raw", "results"}
 
 
 @pytest.mark.parametrize(

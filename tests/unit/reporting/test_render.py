@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -79,7 +78,7 @@ def test_numbers_lose_at_most_five_digits(values: list[float]) -> None:
     table = pd.DataFrame({"Metadata_Well": wells, "F": values})
     report = ReportData("P", 1, 3, [done(well) for well in wells], table, pd.DataFrame(), "F", {}, [], "")
     for stored, value in zip(payload(render_report(report))["features"]["F"], values, strict=True):
-        if math.isfinite(value):
+        if abs(value) < 1.7976e308:  # the last few round up to infinity
             assert stored == pytest.approx(value, rel=5.1e-5, abs=1e-320)
         else:
             assert stored is None
