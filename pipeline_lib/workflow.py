@@ -9,7 +9,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline_lib.core.platemap import check
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.manifests import is_current, read_manifest, write_manifest
 from pipeline_lib.io.platemaps import read_plate_map
-from pipeline_lib.io.vendors import READERS, scan_plate
+from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import Section, Settings, section_at
 
@@ -53,6 +53,7 @@ class Plate:
     manifest: Manifest
     plate_map: Path | None = None
     mapped_wells: tuple[str, ...] = ()
+    rescanned: bool = False
 
     @cached_property
     def wells(self) -> tuple[str, ...]:
@@ -102,25 +103,44 @@ def load_workflow(config: Mapping[str, Any]) -> Workflow:
         ConfigError: Anything is wrong; the message names all faults, what was found and what is allowed.
     """
     faults: list[str] = []
-    settings = _settings(config, "config", faults)
-    if settings is None:
-        raise ConfigError(faults)
+    sound = _sound(_merged(Settings().model_dump(mode="json"), config), "config", faults)
+    settings = Settings.model_validate(sound)
     plates = {}
     for row in _sheet(Path(settings.plates), faults):
-        plate = _plate(row, config, Path(settings.plates), faults)
+        plate = _plate(row, sound, Path(settings.plates), faults)
         if plate is not None:
             plates[plate.name] = plate
     if faults:
         raise ConfigError(faults)
+    for plate in plates.values():
+        if plate.rescanned:
+            write_manifest(plate.manifest, plate.paths.manifest)
     return Workflow(settings, plates)
 
 
-def _settings(config: Mapping[str, Any], source: str, faults: list[str]) -> Settings | None:
+def _sound(config: Mapping[str, Any], source: str, faults: list[str]) -> Mapping[str, Any]:
+    """The config without what is wrong in it, which is noted: so the rest can be checked in the same go."""
     try:
-        return Settings.model_validate(config)
+        Settings.model_validate(config)
     except ValidationError as error:
         faults += [_told(fault, source) for fault in error.errors()]
-        return None
+        sound = config
+        for fault in error.errors():
+            sound = _without(sound, fault["loc"])
+        return _sound(sound if sound != config else {}, source, faults)
+    return config
+
+
+def _without(config: Mapping[str, Any], location: Sequence[int | str]) -> dict[str, Any]:
+    """`config` without the value at a location, whose words that are no keys (a union's tag) are passed over."""
+    left = dict(config)
+    for depth, key in enumerate(map(str, location), 1):
+        if key in left:
+            inner, rest = left.pop(key), location[depth:]
+            if isinstance(inner, Mapping) and rest and (smaller := _without(inner, rest)) != inner:
+                left[key] = smaller
+            break
+    return left
 
 
 def _told(fault: Mapping[str, Any], source: str) -> str:
@@ -166,20 +186,22 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
 def _plate(row: Mapping[str, str], config: Mapping[str, Any], sheet: Path, faults: list[str]) -> Plate | None:
     """One plate, or None after noting what is wrong with it."""
     name, beside = row["plate"], sheet.parent
-    settings = _settings(_overridden(config, row.get("overrides", ""), name, beside, faults), f"plate {name}", faults)
-    if settings is None:
-        return None
+    own = _overridden(config, row.get("overrides", ""), name, beside, faults)
+    settings = Settings.model_validate(_sound(own, f"plate {name}", faults))
     paths = PlatePaths(Path(settings.results) / name)
-    manifest = _manifest(name, (beside / row["folder"]).resolve(), row["format"], settings, paths, faults)
+    source = ((beside / row["folder"]).resolve(), row["format"], settings.ingest.pattern)
+    stored = _stored_manifest(paths, *source)
+    manifest = stored or _scanned(name, *source, faults)
     if manifest is None:
         return None
     faults += _channel_faults(name, manifest, settings)
+    plate = Plate(name, paths, settings, manifest, rescanned=stored is None)
     if not row.get("plate_map"):
-        return Plate(name, paths, settings, manifest)
+        return plate
     path = beside / row["plate_map"]
     plate_map = read_plate_map(path, settings.aggregate.plate_map_columns())
     faults += [f"plate map {path}: {fault}" for fault in check(plate_map, manifest.rows, manifest.columns)]
-    return Plate(name, paths, settings, manifest, path, tuple(plate_map.wells))
+    return replace(plate, plate_map=path, mapped_wells=tuple(plate_map.wells))
 
 
 def _overridden(
@@ -219,27 +241,22 @@ def _same_method(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return bool(new.get("method", old.get("method")) == old.get("method"))
 
 
-def _manifest(
-    name: str, folder: Path, image_format: str, settings: Settings, paths: PlatePaths, faults: list[str]
-) -> Manifest | None:
-    """The plate's manifest: the stored one while its folder is unchanged, else a new one, which is stored."""
-    if image_format not in READERS:
-        faults.append(f"plate {name}: format {image_format!r} is unknown; allowed: {', '.join(sorted(READERS))}")
+def _stored_manifest(paths: PlatePaths, folder: Path, image_format: str, pattern: str) -> Manifest | None:
+    """The manifest on disk, if the raw folder has not changed since."""
+    try:
+        stored = read_manifest(paths.manifest)
+    except (FileNotFoundError, ValueError):  # none yet, or one of an older version
         return None
+    return stored if is_current(stored, folder, image_format, pattern) else None
+
+
+def _scanned(name: str, folder: Path, image_format: str, pattern: str, faults: list[str]) -> Manifest | None:
+    """A new manifest from the names in the raw folder, or None after noting what is wrong."""
     try:
-        if paths.manifest.is_file():
-            stored = read_manifest(paths.manifest)
-            if is_current(stored, folder, image_format, settings.ingest.pattern):
-                return stored
-    except ValueError:
-        pass  # an older version of the file: made again below
-    try:
-        manifest = scan_plate(name, folder, image_format, settings.ingest.pattern)
+        return scan_plate(name, folder, image_format, pattern)
     except (ValueError, FileNotFoundError) as error:
-        faults.append(str(error))
+        faults.append(str(error) if f"plate {name}" in str(error) else f"plate {name}: {error}")
         return None
-    write_manifest(manifest, paths.manifest)
-    return manifest
 
 
 def _channel_faults(name: str, manifest: Manifest, settings: Settings) -> list[str]:

@@ -47,6 +47,10 @@ class PlateInfo:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def of_wells(self) -> dict[str, Any]:
+        """What each well depends on: not the plate's name and size, which change when wells are added."""
+        return {key: value for key, value in asdict(self).items() if key not in {"name", "rows", "columns", "fields"}}
+
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> PlateInfo:
         channels = tuple(Channel(**{**c, "window": tuple(c["window"])}) for c in content["channels"])

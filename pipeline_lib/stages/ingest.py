@@ -49,7 +49,7 @@ class Ingest:
 
     def wanted(self, well: str) -> str:
         files = [(file.path, *_size_and_time(self._path(file))) for file in self.manifest.of_well(well)]
-        return self.job.fingerprint(files=files, info=self.info.to_json())
+        return self.job.fingerprint(files=files, info=self.info.of_wells())
 
     def stored(self, well: str) -> str | None:
         return stored_fingerprint(self.job.plate.raw_well(well))

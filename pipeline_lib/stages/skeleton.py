@@ -39,7 +39,7 @@ def skeleton(job: Job) -> None:
     manifest = read_manifest(job.plate.manifest)
     info = _with_kept_windows(plate_info(manifest, settings), job.plate.raw)
     log.info("skeleton %s: %s", job.name, file_count(manifest, info))
-    wanted = job.fingerprint(channels=manifest.channels, info=info.to_json())
+    wanted = job.fingerprint(info=info.of_wells())
     create_plate(job.plate.raw, info, wanted)
     write_record(job, clock, {"fingerprint": wanted, "info": info.to_json()})
 

@@ -105,7 +105,8 @@ def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
         }
     )
     told = "\n".join(faults)
-    assert len(faults) == 5
+    assert len(faults) == 6
+    assert "plate P1: ingest.channels names channel id '1'; the raw files have DNA, GFP" in told, "plates are checked too"
     assert "unknown key segmnt; allowed here: plates, results, ingest, segment, measure, aggregate, report" in told
     assert "unknown key measure.feature; allowed here: wells_per_job, features" in told
     assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
@@ -141,7 +142,7 @@ def test_all_faults_of_a_sheet_and_its_plates_are_told_at_once(screen: Screen) -
     expected = [
         "plate 'twice' is listed 2 times",
         "plate id '../out': letters, digits",
-        "plate format: format 'czi' is unknown; allowed: imagexpress, pattern",
+        "plate format: unknown raw format 'czi': known are imagexpress, pattern",
         "plate gone: there is no folder",
         "off.csv: not on a plate of 2 x 3 wells (A01 to B03): P24",
         "off.csv: doses in column 'dose' that are not plain numbers: 'x' (A02)",
