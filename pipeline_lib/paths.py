@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pipeline_lib.core.wells import row_column, well_name
 
+BATCH_STAGES = ("ingest", "segment", "measure")
+PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate", "report")
+WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
 HISTOGRAMS = "histograms"  # array beside the fields of a well
 
 
@@ -47,6 +50,11 @@ class PlatePaths:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """What people read."""
+        return (self.wells_parquet, self.wells_csv, self.profiles, self.z_prime, self.report)
 
     def cells(self, well: str) -> Path:
         """The cell table of one well."""

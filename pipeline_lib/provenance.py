@@ -30,6 +30,18 @@ def fingerprint(**parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+# Modules that carry settings, names and records to the code that computes: what they carry is fingerprinted itself.
+CARRIERS = {
+    "__init__.py",
+    "settings.py",
+    "paths.py",
+    "provenance.py",
+    "stages/_job.py",
+    "io/records.py",
+    "io/commit.py",
+}
+
+
 @cache
 def code_digest(stage: str) -> str:
     """Digest of the code behind a stage: its module and everything of ours which that imports.
@@ -41,7 +53,7 @@ def code_digest(stage: str) -> str:
     pending = [PACKAGE / "stages" / f"{stage}.py"]
     while pending:
         path = pending.pop()
-        if path in seen:
+        if path in seen or path.relative_to(PACKAGE).as_posix() in CARRIERS:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         seen[path] = _syntax(tree)

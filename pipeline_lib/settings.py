@@ -13,14 +13,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline_lib.core.platemap import PlateMapColumns
+from pipeline_lib.core.wells import PLATE_FORMATS
 
-SYNTHETIC_PATTERN = r"(?P<well>[A-P][0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
+SYNTHETIC_PATTERN = (
+    r"(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}[0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
+)
 Percentiles = tuple[float, float]
 
 
-def scheduling(default: object, description: str) -> Any:
+def scheduling(default: object, description: str, pattern: str | None = None) -> Any:
     """A field that changes where or in which portions work runs, but not what it computes."""
-    return Field(default, description=description, json_schema_extra={"scheduling": True})
+    return Field(default, description=description, pattern=pattern, json_schema_extra={"scheduling": True})
 
 
 class Section(BaseModel):
@@ -61,12 +64,19 @@ class IngestSettings(Section):
         "column), channel, and optionally field, z, time",
     )
     projection: Literal["max", "keep"] = Field("max", description="Z planes: maximum projection, or keep them all")
+    plate_format: Literal[6, 12, 24, 48, 96, 384, 1536] | None = Field(
+        None, description="Wells of the plate; by default as the index file says, or the smallest that holds the images"
+    )
     channels: dict[str, ChannelSettings] = Field(
         default_factory=dict, description="Channel id in the raw files -> name and colour"
     )
     pixel_size: PositiveFloat | None = Field(
         None, description="Micrometres per pixel; by default what the raw files say"
     )
+
+    def plate_shape(self, found: tuple[int, int]) -> tuple[int, int]:
+        """(rows, columns) of the plate; `found`: those of the manifest."""
+        return PLATE_FORMATS[self.plate_format] if self.plate_format else found
 
     def channel_name(self, channel: str, indexed: Mapping[str, str]) -> str:
         """What the channel with this id is called: as chosen here, else as the index file says, else by its id."""
@@ -102,6 +112,14 @@ class GrowLabels(Section):
     threshold: float | Literal["otsu"] | None = Field(
         None, description="Cells end where the channel falls below this value; null: only distance limits them"
     )
+
+    @model_validator(mode="after")
+    def _visible(self) -> GrowLabels:
+        if self.threshold is not None and self.channel is None:
+            raise ValueError(
+                f"threshold {self.threshold} needs a channel to look at; name one or set threshold to null"
+            )
+        return self
 
 
 class LabelSettings(Section):
@@ -140,7 +158,7 @@ class SegmentSettings(Section):
     """Images to label images."""
 
     wells_per_job: PositiveInt = scheduling(48, "Wells that one job segments: the network is loaded once per job")
-    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N")
+    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
     batch_size: PositiveInt = scheduling(8, "Tiles that go through the network at once")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
@@ -176,8 +194,8 @@ class AggregateSettings(Section):
     """Cells to wells: which columns of the plate map say what."""
 
     control: str = Field("role", description="Plate-map column that names the controls")
-    negative: tuple[str, ...] = Field(("negative",), min_length=1, description="Its values for negative controls")
-    positive: tuple[str, ...] = Field(("positive",), min_length=1, description="Its values for positive controls")
+    negative: tuple[str, ...] = Field(("negative",), description="Its values for negative controls; []: there are none")
+    positive: tuple[str, ...] = Field(("positive",), description="Its values for positive controls; []: there are none")
     dose: str = Field("dose", description="Plate-map column with doses")
     compound: str = Field("compound", description="Plate-map column with compound names")
 

@@ -6,9 +6,10 @@ Standard library and pydantic only, because the Snakefile is parsed again in eve
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +24,18 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.manifests import is_current, read_manifest, write_manifest
 from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.vendors import scan_plate
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.io.weights import WeightsError, checksum, find_weights
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.settings import Section, Settings, section_at
 
 SHEET_COLUMNS = ("plate", "folder", "format", "plate_map", "overrides")
 REQUIRED_COLUMNS = SHEET_COLUMNS[:3]
-BATCH_STAGES = ("ingest", "segment", "measure")
-PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate", "report")
-WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
 PLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NOT_PER_PLATE = ("plates", "results")
+
+
+Source = tuple[Path, str, str]  # raw folder, format, pattern
+Holds = Callable[[Manifest, Source], bool]
 
 
 class ConfigError(ValueError):
@@ -66,6 +69,12 @@ class Plate:
         section: Section = getattr(self.settings, stage)
         return section
 
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """Label image -> checksum of the weights of its network."""
+        networks = self.settings.segment.labels.networks()
+        return {name: checksum(find_weights(made.weights)) for name, made in networks.items()}
+
     def batches(self, stage: str) -> dict[str, tuple[str, ...]]:
         """Batch name (`A01-B12`) -> its wells."""
         size = int(getattr(self.section(stage), "wells_per_job"))  # noqa: B009 - only batch stages have it
@@ -83,9 +92,13 @@ class Plate:
         return [str(self.paths.record(stage, name)) for name in sharing]
 
     def targets(self) -> list[str]:
-        """Everything a finished plate has: the report, and every record."""
+        """Everything a finished plate has: tables, the report, and every record."""
         single = [str(self.paths.record(stage, WHOLE_PLATE)) for stage in PLATE_STAGES]
-        return [str(self.paths.report), *single, *(path for stage in BATCH_STAGES for path in self.records(stage))]
+        return [
+            *map(str, self.paths.results),
+            *single,
+            *(path for stage in BATCH_STAGES for path in self.records(stage)),
+        ]
 
 
 @dataclass(frozen=True)
@@ -96,25 +109,28 @@ class Workflow:
     plates: Mapping[str, Plate] = field(default_factory=dict)
 
 
-def load_workflow(config: Mapping[str, Any]) -> Workflow:
+def load_workflow(config: Mapping[str, Any], *, rescan: bool = True) -> Workflow:
     """Check a config and its plate sheet, and find the images of every plate.
+
+    rescan: look into raw folders that have changed; jobs do not.
 
     Raises:
         ConfigError: Anything is wrong; the message names all faults, what was found and what is allowed.
     """
     faults: list[str] = []
+    holds = _unchanged if rescan else _as_planned
     sound = _sound(_merged(Settings().model_dump(mode="json"), config), "config", faults)
     settings = Settings.model_validate(sound)
     plates = {}
     for row in _sheet(Path(settings.plates), faults):
-        plate = _plate(row, sound, Path(settings.plates), faults)
+        plate = _plate(row, sound, Path(settings.plates), holds, faults)
         if plate is not None:
             plates[plate.name] = plate
     if faults:
         raise ConfigError(faults)
     for plate in plates.values():
         if plate.rescanned:
-            write_manifest(plate.manifest, plate.paths.manifest)
+            _store(plate.manifest, plate.paths.manifest)
     return Workflow(settings, plates)
 
 
@@ -173,6 +189,8 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
             f"{', '.join(REQUIRED_COLUMNS)}; also allowed: {', '.join(SHEET_COLUMNS[3:])}"
         )
         return []
+    if not rows:
+        faults.append(f"{path} lists no plate: add a line for each, as config/README.md says")
     names = Counter(row["plate"] for row in rows)
     faults += [f"{path}: plate {name!r} is listed {count} times" for name, count in names.items() if count > 1]
     faults += [
@@ -183,24 +201,27 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
     return [row for row in rows if PLATE_ID.fullmatch(row["plate"])]
 
 
-def _plate(row: Mapping[str, str], config: Mapping[str, Any], sheet: Path, faults: list[str]) -> Plate | None:
+def _plate(
+    row: Mapping[str, str], config: Mapping[str, Any], sheet: Path, holds: Holds, faults: list[str]
+) -> Plate | None:
     """One plate, or None after noting what is wrong with it."""
     name, beside = row["plate"], sheet.parent
     own = _overridden(config, row.get("overrides", ""), name, beside, faults)
     settings = Settings.model_validate(_sound(own, f"plate {name}", faults))
     paths = PlatePaths(Path(settings.results) / name)
     source = ((beside / row["folder"]).resolve(), row["format"], settings.ingest.pattern)
-    stored = _stored_manifest(paths, *source)
+    stored = _stored_manifest(paths, source, holds)
     manifest = stored or _scanned(name, *source, faults)
     if manifest is None:
         return None
-    faults += _channel_faults(name, manifest, settings)
+    faults += _channel_faults(name, manifest, settings) + _weights_faults(name, settings)
     plate = Plate(name, paths, settings, manifest, rescanned=stored is None)
     if not row.get("plate_map"):
         return plate
     path = beside / row["plate_map"]
     plate_map = read_plate_map(path, settings.aggregate.plate_map_columns())
-    faults += [f"plate map {path}: {fault}" for fault in check(plate_map, manifest.rows, manifest.columns)]
+    shape = settings.ingest.plate_shape((manifest.rows, manifest.columns))
+    faults += [f"plate map {path}: {fault}" for fault in check(plate_map, *shape)]
     return replace(plate, plate_map=path, mapped_wells=tuple(plate_map.wells))
 
 
@@ -241,13 +262,36 @@ def _same_method(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return bool(new.get("method", old.get("method")) == old.get("method"))
 
 
-def _stored_manifest(paths: PlatePaths, folder: Path, image_format: str, pattern: str) -> Manifest | None:
-    """The manifest on disk, if the raw folder has not changed since."""
+def _stored_manifest(paths: PlatePaths, source: Source, holds: Holds) -> Manifest | None:
+    """The manifest on disk, if there is one and it holds."""
     try:
         stored = read_manifest(paths.manifest)
     except (FileNotFoundError, ValueError):  # none yet, or one of an older version
         return None
-    return stored if is_current(stored, folder, image_format, pattern) else None
+    return stored if holds(stored, source) else None
+
+
+def _unchanged(stored: Manifest, source: Source) -> bool:
+    """Whether the raw folder is as it was, or has been archived since."""
+    folder = source[0]
+    return (not folder.exists() and stored.folder == folder.as_posix()) or is_current(stored, *source)
+
+
+def _as_planned(_stored: Manifest, _source: Source) -> bool:
+    """Jobs work on the plate as it was planned, whatever has happened to the raw folder since."""
+    return True
+
+
+def _store(manifest: Manifest, path: Path) -> None:
+    """Write a new manifest; if it names the same images as the old one, with the old one's time, so nothing reruns."""
+    try:
+        old, time = read_manifest(path), path.stat().st_mtime_ns
+    except (FileNotFoundError, ValueError):
+        write_manifest(manifest, path)
+        return
+    write_manifest(manifest, path)
+    if replace(old, directories=()) == replace(manifest, directories=()):
+        os.utime(path, ns=(time, time))
 
 
 def _scanned(name: str, folder: Path, image_format: str, pattern: str, faults: list[str]) -> Manifest | None:
@@ -257,6 +301,17 @@ def _scanned(name: str, folder: Path, image_format: str, pattern: str, faults: l
     except (ValueError, FileNotFoundError) as error:
         faults.append(str(error) if f"plate {name}" in str(error) else f"plate {name}: {error}")
         return None
+
+
+def _weights_faults(name: str, settings: Settings) -> list[str]:
+    """Networks whose weights are not there."""
+    faults = []
+    for label, made in settings.segment.labels.networks().items():
+        try:
+            find_weights(made.weights)
+        except WeightsError as error:
+            faults.append(f"plate {name}: segment.labels.{label}.weights: {error}")
+    return faults
 
 
 def _channel_faults(name: str, manifest: Manifest, settings: Settings) -> list[str]:

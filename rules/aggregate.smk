@@ -15,6 +15,7 @@ rule aggregate:
         ),
     params:
         settings=settings_of("aggregate"),
+        wells=wells_of_plate,
         plate_map=lambda wildcards, input: (
             ["--plate-map", input.plate_map] if input.plate_map else []
         ),
@@ -31,8 +32,9 @@ rule aggregate:
     shell:
         r"""
         python -m pipeline_lib aggregate \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
             {params.plate_map:q} \
+            --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
             --record {output.record:q} 2>&1 | tee {log:q}

@@ -1,6 +1,7 @@
 # What the rules share: the checked config, and the way from wildcards to settings, wells and records.
 import shlex
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,12 +12,12 @@ from pipeline_lib.provenance import code_digest
 from pipeline_lib.workflow import ConfigError, load_workflow
 
 try:
-    WORKFLOW = load_workflow(config)
+    WORKFLOW = load_workflow(config, rescan=workflow.is_main_process)
 except ConfigError as faults:
     raise WorkflowError(str(faults)) from None
 
 PLATES = WORKFLOW.plates
-PLATE = WORKFLOW.settings.results + "/{plate}"
+PLATE = str(Path(WORKFLOW.settings.results) / "{plate}")
 
 
 wildcard_constraints:
@@ -34,6 +35,16 @@ def wells_of(stage):
     return lambda wildcards: ",".join(
         PLATES[wildcards.plate].batches(stage)[wildcards.batch]
     )
+
+
+def wells_of_plate(wildcards):
+    """All wells of the plate at hand, separated by commas."""
+    return ",".join(PLATES[wildcards.plate].wells)
+
+
+def weights_of(wildcards):
+    """Checksums of the weights, so that replaced ones are noticed."""
+    return PLATES[wildcards.plate].weights
 
 
 def records_of(stage):

@@ -23,7 +23,7 @@ rule skeleton:
     shell:
         r"""
         python -m pipeline_lib skeleton \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
             --settings {params.settings:q} \
             --threads {threads} \
             --record {output.record:q} 2>&1 | tee {log:q}
@@ -53,7 +53,7 @@ rule ingest:
     shell:
         r"""
         python -m pipeline_lib ingest \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
@@ -70,6 +70,7 @@ rule complete:
         record=PLATE + "/records/complete/plate.json",
     params:
         settings=settings_of("ingest"),
+        wells=wells_of_plate,
         code=code_digest("complete"),
     log:
         PLATE + "/logs/complete/plate.log",
@@ -83,7 +84,8 @@ rule complete:
     shell:
         r"""
         python -m pipeline_lib complete \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
+            --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
             --record {output.record:q} 2>&1 | tee {log:q}

@@ -25,7 +25,7 @@ rule measure:
     shell:
         r"""
         python -m pipeline_lib measure \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \

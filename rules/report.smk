@@ -12,6 +12,7 @@ rule report:
         report=PLATE + "/report.html",
     params:
         settings=settings_of("report"),
+        wells=wells_of_plate,
         code=code_digest("report"),
     log:
         PLATE + "/logs/report/plate.log",
@@ -25,7 +26,8 @@ rule report:
     shell:
         r"""
         python -m pipeline_lib report \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
+            --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
             --record {output.record:q} 2>&1 | tee {log:q}

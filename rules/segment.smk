@@ -11,7 +11,9 @@ rule calibrate:
         record=PLATE + "/records/calibrate/plate.json",
     params:
         settings=settings_of("segment"),
+        wells=wells_of_plate,
         code=code_digest("calibrate"),
+        weights=weights_of,
     log:
         PLATE + "/logs/calibrate/plate.log",
     benchmark:
@@ -25,7 +27,8 @@ rule calibrate:
     shell:
         r"""
         python -m pipeline_lib calibrate \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
+            --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
             --record {output.record:q} 2>&1 | tee {log:q}
@@ -43,6 +46,7 @@ rule segment:
         settings=settings_of("segment"),
         wells=wells_of("segment"),
         code=code_digest("segment"),
+        weights=weights_of,
     log:
         PLATE + "/logs/segment/{batch}.log",
     benchmark:
@@ -56,7 +60,7 @@ rule segment:
     shell:
         r"""
         python -m pipeline_lib segment \
-            --plate $(dirname {input.manifest:q}) \
+            --plate "$(dirname {input.manifest:q})" \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \

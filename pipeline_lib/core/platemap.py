@@ -12,7 +12,7 @@ from pipeline_lib.core.wells import parse_well, row_column, well_name
 Metadata = Mapping[str, str | float | None]
 Row = Mapping[str, str]
 
-_PLACE = ("well", "row", "column", "plate", "field", "timepoint")
+_PLACE = ("well", "row", "column", "plate", "field", "timepoint", "status", "reason")
 _ROLE = ("role", "dose", "compound")
 
 
@@ -156,7 +156,7 @@ def _content_faults(table: Sequence[Row], columns: PlateMapColumns) -> list[str]
     seen = sorted({row.get(_key(columns.control), "") for row in table})
     roles = {_role(row, columns) for row in table}
     for role, values in (("negative", columns.negative), ("positive", columns.positive)):
-        if role not in roles:
+        if values and role not in roles:
             faults.append(
                 f"no {role} control: column {columns.control!r} holds {', '.join(map(repr, seen))}, "
                 f"and the setting {role!r} is {', '.join(map(repr, values))}"

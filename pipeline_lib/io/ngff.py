@@ -13,7 +13,7 @@ VERSION = "0.5"
 AXES = {
     "t": {"name": "t", "type": "time"},
     "c": {"name": "c", "type": "channel"},
-    "z": {"name": "z", "type": "space", "unit": "micrometer"},
+    "z": {"name": "z", "type": "space"},  # no unit: the files do not tell how far planes are apart
     "y": {"name": "y", "type": "space", "unit": "micrometer"},
     "x": {"name": "x", "type": "space", "unit": "micrometer"},
 }
@@ -94,17 +94,18 @@ def image_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: flo
 
 def display_metadata(info: PlateInfo) -> dict[str, Any]:
     """Channel names, colours and display windows (the `omero` block)."""
-    limits = (0, 255) if info.dtype == "uint8" else (0, 65535)
     channels = [
-        {
-            "label": channel.name,
-            "color": channel.colour,
-            "active": True,
-            "window": {"min": limits[0], "max": limits[1], "start": channel.window[0], "end": channel.window[1]},
-        }
+        {"label": channel.name, "color": channel.colour, "active": True, "window": _window(channel, info.dtype)}
         for channel in info.channels
     ]
     return {"channels": channels, "rdefs": {"model": "color"}}
+
+
+def _window(channel: Channel, dtype: str) -> dict[str, float]:
+    """The display window, within the range of 8 and 16 bit images; for others it is its own range."""
+    start, end = channel.window
+    low, high = {"uint8": (0, 255), "uint16": (0, 65535)}.get(dtype, (start, end))
+    return {"min": low, "max": high, "start": start, "end": end}
 
 
 def label_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,8 +61,10 @@ class WellWork(Protocol):
         """Make the result absent."""
 
 
-def make_current(job: Job, work: WellWork, about: Mapping[str, Any] | None = None) -> None:
+def make_current(job: Job, work: WellWork, about: Callable[[], Mapping[str, Any]] = dict) -> None:
     """Make every well of the job current and write the record.
+
+    about: what else the record says, asked for at the end.
 
     A well whose stored fingerprint is the wanted one is skipped. Trouble with a well's data quarantines it; any other
     exception fails the job, whose finished wells stay.
@@ -76,7 +78,7 @@ def make_current(job: Job, work: WellWork, about: Mapping[str, Any] | None = Non
         log.info(
             "%s %s %s (%d/%d) %s %.1f s", job.stage, job.name, well, number, len(job.wells), _said(wells[well]), seconds
         )
-    write_record(job, clock, {"wells": wells, **(about or {})})
+    write_record(job, clock, {"wells": wells, **about()})
 
 
 def _make_one(well: str, work: WellWork) -> dict[str, Any]:

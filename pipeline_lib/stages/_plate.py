@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.records import well_outcomes
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, PlatePaths
 
-BATCH_STAGES = ("ingest", "segment", "measure")
 FINISHED = ("done", "current")
 
 
@@ -22,11 +21,11 @@ class Outcome:
     reason: str = ""
 
 
-def plate_outcomes(plate: PlatePaths) -> dict[str, Outcome]:
-    """Well -> what became of it, row by row, for every well an ingest record tells of."""
+def plate_outcomes(plate: PlatePaths, wells: Iterable[str]) -> dict[str, Outcome]:
+    """Well -> what became of it, in the order of `wells`."""
     records = {stage: well_outcomes(plate.records(stage)) for stage in BATCH_STAGES}
     outcomes = {}
-    for well in sorted(records["ingest"], key=row_column):
+    for well in wells:
         failed = next(
             (stage for stage in BATCH_STAGES if records[stage].get(well, {}).get("status") not in FINISHED), None
         )

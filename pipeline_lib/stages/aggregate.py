@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.plate import OURS, read_attributes, read_info
 from pipeline_lib.io.platemaps import read_plate_map
-from pipeline_lib.io.tables import read_table, write_csv, write_table
+from pipeline_lib.io.tables import read_table, table_fingerprint, write_csv, write_table
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.profiles import aggregate_wells, robust_z, z_prime
 from pipeline_lib.settings import AggregateSettings
@@ -29,23 +29,36 @@ def aggregate(job: Job) -> None:
     """Write `wells.parquet`, `wells.csv`, `profiles.parquet` and `zprime.csv`."""
     clock = Clock()
     assert isinstance(job.settings, AggregateSettings)
-    outcomes = plate_outcomes(job.plate)
+    outcomes = plate_outcomes(job.plate, job.wells)
     wells = _wells(job, outcomes, job.settings)
     features = [name for name in map(str, wells) if not name.startswith(NOT_FEATURES)]
-    positive, negative = wells["Metadata_Role"] == "positive", wells["Metadata_Role"] == "negative"
-    provenance = job.provenance(job.fingerprint(tables=[str(outcome) for outcome in outcomes.values()]))
+    made_from = {well: table_fingerprint(job.plate.cells(well)) for well in outcomes}
+    provenance = job.provenance(job.fingerprint(cells=made_from, wells=_told(wells)))
     write_table(wells, job.plate.wells_parquet, provenance)
     write_csv(wells, job.plate.wells_csv)
-    write_table(robust_z(wells, features, negative), job.plate.profiles, provenance)
-    write_csv(z_prime(wells, features, positive, negative), job.plate.z_prime)
-    counts = {
-        "wells": len(outcomes),
-        "quarantined": sum(not outcome.done for outcome in outcomes.values()),
-        "negative": int(negative.sum()),
-        "positive": int(positive.sum()),
-    }
+    write_table(_profiles(wells, features), job.plate.profiles, provenance)
+    write_csv(_scores(wells, features), job.plate.z_prime)
+    counts = {"wells": len(outcomes), "quarantined": sum(not outcome.done for outcome in outcomes.values())}
     log.info("aggregate %s: %s", job.name, counts)
     write_record(job, clock, {"counts": counts})
+
+
+def _told(wells: pd.DataFrame) -> str:
+    """What is known of the wells beside their cells, as text."""
+    return wells.filter(regex="^Metadata_").to_csv(index=False)
+
+
+def _profiles(wells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Robust z-scores against the negative controls of the same time point."""
+    times = [at_time for _, at_time in wells.groupby("Metadata_Timepoint")]
+    scored = [robust_z(at_time, features, at_time["Metadata_Role"] == "negative") for at_time in times]
+    return pd.concat(scored).sort_index()
+
+
+def _scores(wells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Z' over wells: the time points of a well are averaged first, they are no replicates."""
+    table = wells.groupby(["Metadata_Well", "Metadata_Role"], sort=False)[list(features)].mean().reset_index()
+    return z_prime(table, features, table["Metadata_Role"] == "positive", table["Metadata_Role"] == "negative")
 
 
 def _wells(job: Job, outcomes: Mapping[str, Outcome], settings: AggregateSettings) -> pd.DataFrame:
@@ -57,7 +70,7 @@ def _wells(job: Job, outcomes: Mapping[str, Outcome], settings: AggregateSetting
     mapped = _mapped(job.plate_map, settings, outcomes)
     quality = _quality(job.plate, [well for well, outcome in outcomes.items() if outcome.done])
     summaries = _summaries(job.plate, [well for well, outcome in outcomes.items() if outcome.done])
-    table = described.merge(mapped, on="Metadata_Well", how="left").merge(quality, on="Metadata_Well", how="left")
+    table = described.merge(mapped, on="Metadata_Well", how="left").merge(quality, on=KEYS, how="left")
     table = table.merge(summaries, on=KEYS, how="left")
     counts = [name for name in map(str, table) if name.startswith("Count_")]
     done = table["Metadata_Status"] == "done"
@@ -91,20 +104,19 @@ def _mapped(path: Path | None, settings: AggregateSettings, wells: Iterable[str]
 
 
 def _quality(plate: PlatePaths, wells: Iterable[str]) -> pd.DataFrame:
-    """Focus, saturation and background of each well and channel, means over its fields; a missing focus is NaN."""
-    channels = read_info(plate.raw).channel_names
+    """Focus, saturation and background per well, time and channel: means over fields, NaN where one has no focus."""
+    info = read_info(plate.raw)
     rows = []
     for well in wells:
-        fields = [seen["channels"] for seen in read_attributes(plate.raw_well(well))[OURS]["quality"]]
-        table = {
-            f"Quality_{measure.capitalize()}_{name}": np.array(
-                [field[index][measure] for field in fields], float
-            ).mean()
-            for index, name in enumerate(channels)
-            for measure in ("focus", "saturation", "background")
-        }
-        rows.append({"Metadata_Well": well, **table})
-    return pd.DataFrame(rows, columns=None if rows else ["Metadata_Well"])
+        fields = [field["quality"] for field in read_attributes(plate.raw_well(well))[OURS]["fields"]]
+        for time in range(info.times):
+            table = {
+                f"Quality_{measure.capitalize()}_{name}": _mean([field[index][time][measure] for field in fields])
+                for index, name in enumerate(info.channel_names)
+                for measure in ("focus", "saturation", "background")
+            }
+            rows.append({"Metadata_Well": well, "Metadata_Timepoint": time, **table})
+    return pd.DataFrame(rows, columns=None if rows else KEYS)
 
 
 def _summaries(plate: PlatePaths, wells: Iterable[str]) -> pd.DataFrame:
@@ -113,3 +125,8 @@ def _summaries(plate: PlatePaths, wells: Iterable[str]) -> pd.DataFrame:
     summaries = [aggregate_wells(table, KEYS) for table in tables]
     filled = [summary for summary in summaries if len(summary)] or summaries[:1]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=KEYS)
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """The mean; NaN where a value is not known."""
+    return float(np.mean(np.array(values, dtype=np.float64)))

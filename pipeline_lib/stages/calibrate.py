@@ -15,6 +15,7 @@ import numpy as np
 from pipeline_lib.core.histograms import merge, percentiles
 from pipeline_lib.io.plate import committed_wells, fields_of, read_field, read_histograms, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
+from pipeline_lib.io.weights import checksum, find_weights
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 
@@ -22,15 +23,21 @@ log = logging.getLogger("wellpose")
 
 
 def calibrate(job: Job) -> None:
-    """Write `calibration.json`, unless it is there and made with the same settings from the same kind of plate."""
+    """Write `calibration.json`, unless it is there and made with the same settings from the same kind of plate.
+
+    A plate without any committed well has nothing to choose from, and gets none.
+    """
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
-    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw))
+    networks = job.settings.labels.networks()
+    weights = {name: checksum(find_weights(made.weights)) for name, made in networks.items()}
+    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), weights=weights)
     kept = read_calibration(job)
-    if kept.get("fingerprint") != wanted:
-        kept = {"fingerprint": wanted, **_choose(job, job.settings)}
+    wells = [well for well in committed_wells(job.plate.raw) if well in set(job.wells)]
+    if kept.get("fingerprint") != wanted and wells:
+        kept = {"fingerprint": wanted, **_choose(job, job.settings, wells)}
         write_json(job.plate.calibration, kept)
-    log.info("calibrate %s: ranges %s, diameters %s", job.name, kept["ranges"], kept["diameters"])
+    log.info("calibrate %s: ranges %s, diameters %s", job.name, kept.get("ranges"), kept.get("diameters"))
     write_record(job, clock, kept)
 
 
@@ -39,9 +46,8 @@ def read_calibration(job: Job) -> dict[str, Any]:
     return read_json(job.plate.calibration)
 
 
-def _choose(job: Job, settings: SegmentSettings) -> dict[str, Any]:
-    wells = committed_wells(job.plate.raw)
-    ranges = _plate_ranges(job, settings, wells) if settings.scaling == "plate" and wells else None
+def _choose(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, Any]:
+    ranges = _plate_ranges(job, settings, wells) if settings.scaling == "plate" else None
     networks = settings.labels.networks()
     given = {name: made.diameter for name, made in networks.items() if made.diameter is not None}
     estimated = {

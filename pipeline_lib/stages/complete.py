@@ -11,9 +11,9 @@ log = logging.getLogger("wellpose")
 
 
 def complete(job: Job) -> None:
-    """List the committed wells in the plate's metadata."""
+    """List the committed ones of the plate's wells in its metadata."""
     clock = Clock()
-    wells = committed_wells(job.plate.raw)
+    wells = [well for well in committed_wells(job.plate.raw) if well in set(job.wells)]
     list_wells(job.plate.raw, wells)
     log.info("complete %s: %d wells committed", job.name, len(wells))
     write_record(job, clock, {"committed": wells})

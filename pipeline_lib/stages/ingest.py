@@ -23,6 +23,7 @@ from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import read_info, read_level, stored_fingerprint, write_field, write_histograms, write_well
+from pipeline_lib.io.vendors import READERS
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Job, make_current
 
@@ -67,10 +68,7 @@ class Ingest:
                 self._field(temporary, field, [file for file in files if file.field == field]) for field in fields
             ]
             write_histograms(temporary, [of_field.histograms for of_field in measured])
-            described = [
-                {"field": field, "channels": of_field.quality} for field, of_field in zip(fields, measured, strict=True)
-            ]
-            write_well(temporary, fields, {**self.job.provenance(wanted), "quality": described})
+            write_well(temporary, fields, {**self.job.provenance(wanted), "fields": [seen.told for seen in measured]})
         return {"fields": len(fields)}
 
     def _complete(self, well: str) -> tuple[ImageFile, ...]:
@@ -98,9 +96,11 @@ class Ingest:
         write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
         _verify(well, field, levels)
         projected = image.max(axis=2)  # (T, C, Y, X): what objects are found in
-        counted = [histogram(projected[:, channel]) for channel in range(projected.shape[1])]
-        seen = [asdict(quality(projected[0, c], counted[c])) for c in range(projected.shape[1])]
-        return Measured(counted, seen)
+        channels = [projected[:, index] for index in range(projected.shape[1])]
+        seen = [[asdict(quality(frame, histogram(frame))) for frame in channel] for channel in channels]
+        described = READERS[self.manifest.format].describe(self._path(files[0]))
+        told = {"field": field, "stage_position_um": described.stage_position, "quality": seen}
+        return Measured([histogram(channel) for channel in channels], told)
 
     def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""
@@ -132,10 +132,13 @@ class Ingest:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was seen of a field while it was written, per channel."""
+    """What was seen of a field while it was written.
+
+    histograms: per channel. told: for the well's attributes; quality is [channel][time].
+    """
 
     histograms: list[Histogram]
-    quality: list[dict[str, float]]
+    told: dict[str, Any]
 
 
 def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:

@@ -8,19 +8,19 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline_lib.arrays.pyramid import STEP
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import OURS, fields_of, levels_of, read_attributes, read_field, read_info, read_labels
 from pipeline_lib.io.records import read_json, read_records
 from pipeline_lib.io.tables import read_csv, read_table
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths, labels_path
 from pipeline_lib.reporting import ReportData, WellEntry, encode_webp, render_report, thumbnail
 from pipeline_lib.settings import ReportSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
-from pipeline_lib.stages._plate import BATCH_STAGES, Outcome, plate_outcomes
+from pipeline_lib.stages._plate import Outcome, plate_outcomes
 
 OUTLINED = ("nuclei", "cells")
-PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate")
 
 TOLD_ELSEWHERE = [f"Metadata_{name}" for name in ("Plate", "Row", "Column", "Status", "Reason")]
 
@@ -40,7 +40,7 @@ def report(job: Job) -> None:
 
 def _data(job: Job, settings: ReportSettings) -> ReportData:
     info = read_info(job.plate.raw)
-    outcomes = plate_outcomes(job.plate)
+    outcomes = plate_outcomes(job.plate, job.wells)
     table, scores = read_table(job.plate.wells_parquet), read_csv(job.plate.z_prime)
     return ReportData(
         plate=job.name,
@@ -81,7 +81,7 @@ def _entry(plate: PlatePaths, well: str, outcome: Outcome, info: PlateInfo, size
 def _level(info: PlateInfo, size: int, levels: int) -> int:
     """The coarsest level that is not smaller than a thumbnail."""
     longest = max(info.shape)
-    return max(level for level in range(levels) if level == 0 or longest / 4**level >= size)
+    return max(level for level in range(levels) if level == 0 or longest / STEP**level >= size)
 
 
 def _caption(info: PlateInfo) -> str:
@@ -108,11 +108,12 @@ def _notes(plate: PlatePaths, table: pd.DataFrame, outcomes: Mapping[str, Outcom
 def _unpaired(plate: PlatePaths, wells: list[str]) -> dict[str, int]:
     """Nuclei without a cell and cells without a nucleus, counted over the plate."""
     totals = dict.fromkeys(("nuclei_without_cell", "cells_without_nucleus"), 0)
-    for well in wells:
+    for well in wells:  # told only where both are looked for
         for field in fields_of(plate.raw, well):
-            counts = read_attributes(plate.raw_well(well) / str(field) / "labels")[OURS]["counts"]
-            for name in totals:
-                totals[name] += sum(frame[name] for frame in counts)
+            told = read_attributes(plate.raw_well(well) / labels_path(field))
+            if {"nuclei", "cells"} <= set(told["ome"]["labels"]):
+                for name in totals:
+                    totals[name] += sum(frame[name] for frame in told[OURS]["counts"])
     return totals
 
 

@@ -32,11 +32,17 @@ def run(parsed: argparse.Namespace) -> None:
         discard(plate.calibration)
         discard(plate.records("calibrate"))
         return
-    wells = set(parsed.wells or committed_wells(plate.raw))
+    records = {path: set(read_json(path)["wells"]) for path in plate.records(parsed.stage).glob("*.json")}
+    known = set(committed_wells(plate.raw)).union(*records.values())
+    if unknown := set(parsed.wells) - known:
+        raise ValueError(
+            f"{plate.folder.name} has no well {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+        )
+    wells = set(parsed.wells) or known
     for well in wells:
         _drop(plate, parsed.stage, well)
-    for record in plate.records(parsed.stage).glob("*.json"):
-        if wells & set(read_json(record)["wells"]):
+    for record, told in records.items():
+        if wells & told:
             discard(record)
     log.info("reset %s: %s of %d well(s) dropped", plate.folder.name, parsed.stage, len(wells))
 

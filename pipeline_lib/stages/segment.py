@@ -41,7 +41,7 @@ def segment(job: Job) -> None:
     """Make the label images of a batch of wells current."""
     assert isinstance(job.settings, SegmentSettings)
     work = Segment(job, job.settings)
-    make_current(job, work, {"weights": work.weights})
+    make_current(job, work, work.about)
 
 
 def labels_fingerprint(job: Job, well: str) -> str | None:
@@ -76,6 +76,12 @@ class Segment:
 
         return {name: load_network(made, self.settings) for name, made in self.settings.labels.networks().items()}
 
+    def about(self) -> dict[str, Any]:
+        """What the record says of the networks; where and how they ran only if they did."""
+        used = self.networks if "networks" in vars(self) else {}
+        ran = {name: f"{network.device}, {network.precision}" for name, network in used.items()}
+        return {"weights": self.weights, "ran_on": ran}
+
     def wanted(self, well: str) -> str | None:
         raw = stored_fingerprint(self.job.plate.raw_well(well))
         return raw and self.job.fingerprint(raw=raw, weights=self.weights, calibration=self.calibration)
@@ -88,14 +94,22 @@ class Segment:
             discard(self.job.plate.raw_well(well) / labels_path(field))
 
     def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
-        info = read_info(self.job.plate.raw)
-        fields = self._fields(well)
-        images = [read_field(self.job.plate.raw, well, field, time) for field in fields for time in range(info.times)]
-        found = self._compartments(images, info.channel_names)
-        for index, field in enumerate(fields):
-            frames = found[index * info.times : (index + 1) * info.times]
+        total: Counter[str] = Counter()
+        for field in self._fields(well):
+            frames = self._frames(well, field)
             self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
-        return dict(sum((Counter(_counts(frame)) for frame in found), Counter()))
+            total.update(sum((Counter(_counts(frame)) for frame in frames), Counter()))
+        return dict(total)
+
+    def _frames(self, well: str, field: int) -> list[Compartments]:
+        """The compartments of a field, time point by time point; as many images at once as fill a batch."""
+        info, size = read_info(self.job.plate.raw), self.settings.batch_size
+        frames: list[Compartments] = []
+        for start in range(0, info.times, size):
+            times = range(start, min(start + size, info.times))
+            images = [read_field(self.job.plate.raw, well, field, time) for time in times]
+            frames += self._compartments(images, info.channel_names)
+        return frames
 
     def _fields(self, well: str) -> list[int]:
         return fields_of(self.job.plate.raw, well) if read_attributes(self.job.plate.raw_well(well)) else []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.core.colours import channel_colour
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.core.histograms import Histogram, histogram, merge, percentiles
+from pipeline_lib.core.histograms import histogram, merge, percentiles
 from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
@@ -60,10 +60,11 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
         _channel(manifest, settings, index, images[channel], described[index])
         for index, channel in enumerate(manifest.channels)
     ]
+    rows, columns = settings.plate_shape((manifest.rows, manifest.columns))
     return PlateInfo(
         name=manifest.plate,
-        rows=manifest.rows,
-        columns=manifest.columns,
+        rows=rows,
+        columns=columns,
         fields=len({file.field for file in manifest.files}),
         times=len({file.time for file in manifest.files}),
         channels=tuple(channels),
@@ -139,14 +140,14 @@ def _channel(
         id=vendor_id,
         name=name,
         colour=chosen or channel_colour(name, wavelength, index),
-        window=_window([histogram(image) for image in images]),
+        window=_window(images),
         wavelength_nm=wavelength,
     )
 
 
-def _window(histograms: Sequence[Histogram]) -> tuple[float, float]:
+def _window(images: Sequence[NDArray[np.generic]]) -> tuple[float, float]:
     """Intensities shown as black and as full colour, the same for the whole plate."""
-    if not histograms:
+    if not images:
         return (0.0, 1.0)
-    low, high = percentiles(merge(histograms), SHOWN)
-    return (low, max(high, low + 1.0))
+    low, high = percentiles(merge(histogram(image) for image in images), SHOWN)
+    return (low, high if high > low else low + 1.0)

@@ -12,7 +12,7 @@ from pipeline_lib.io.plate import fields_of, read_labels
 from pipeline_lib.io.tables import read_csv, read_table
 from pipeline_lib.metrics import average_precision
 from pipeline_lib.paths import PlatePaths
-from pipeline_lib.stages._plate import plate_outcomes
+from pipeline_lib.stages._plate import Outcome, plate_outcomes
 
 THRESHOLDS = (0.5, 0.75)
 SHOWN_SCORES = 3
@@ -35,8 +35,12 @@ def run(parsed: argparse.Namespace) -> None:
     sys.stdout.write(f"\n{table}\n\nReport: {plate.report}\n")
 
 
+def _outcomes(plate: PlatePaths) -> dict[str, Outcome]:
+    return plate_outcomes(plate, read_table(plate.wells_parquet)["Metadata_Well"].unique())
+
+
 def _counts(plate: PlatePaths) -> list[tuple[str, str]]:
-    outcomes = plate_outcomes(plate)
+    outcomes = _outcomes(plate)
     holes = [f"{well}: {outcome.reason}" for well, outcome in outcomes.items() if not outcome.done]
     wells = read_table(plate.wells_parquet)
     counted = [
@@ -54,7 +58,7 @@ def _counts(plate: PlatePaths) -> list[tuple[str, str]]:
 def _accuracy(plate: PlatePaths, truth: Path) -> list[tuple[str, str]]:
     """Mean average precision over fields, per label image the truth has too."""
     found: dict[str, list[np.ndarray[tuple[int], np.dtype[np.float64]]]] = {}
-    for well in (well for well, outcome in plate_outcomes(plate).items() if outcome.done):
+    for well in (well for well, outcome in _outcomes(plate).items() if outcome.done):
         for field in fields_of(plate.raw, well):
             true, ours = read_labels(truth, well, field), read_labels(plate.raw, well, field)
             for name in true.keys() & ours.keys():

@@ -30,7 +30,9 @@ RESULT = Path(__file__).parent / "results" / "bbbc013.json"
 
 def main() -> None:
     """Run the plate twice and write the figures."""
-    raw = Path(os.environ.get("WELLPOSE_SHARED", REPOSITORY.parent / "shared")).resolve() / "data" / "plates" / "bbbc013"
+    raw = (
+        Path(os.environ.get("WELLPOSE_SHARED", REPOSITORY.parent / "shared")).resolve() / "data" / "plates" / "bbbc013"
+    )
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), plate_name="bbbc013")
         sheet = SHEET.format(raw, REPOSITORY / "config" / "examples" / "bbbc013.yaml")

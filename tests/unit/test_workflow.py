@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.core.wells import row_column, well_name
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
 from pipeline_lib.settings import Settings
-from pipeline_lib.workflow import BATCH_STAGES, PLATE_STAGES, ConfigError, Plate, Workflow, load_workflow
+from pipeline_lib.workflow import ConfigError, Plate, Workflow, load_workflow
 
 MAP = "well,role,dose\nA01,negative,0\nA02,positive,9\n"
 CHANNELS = ("DNA", "GFP")
@@ -106,7 +107,9 @@ def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
     )
     told = "\n".join(faults)
     assert len(faults) == 6
-    assert "plate P1: ingest.channels names channel id '1'; the raw files have DNA, GFP" in told, "plates are checked too"
+    assert "plate P1: ingest.channels names channel id '1'; the raw files have DNA, GFP" in told, (
+        "plates are checked too"
+    )
     assert "unknown key segmnt; allowed here: plates, results, ingest, segment, measure, aggregate, report" in told
     assert "unknown key measure.feature; allowed here: wells_per_job, features" in told
     assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
@@ -196,9 +199,45 @@ def test_a_sheet_that_is_no_sheet(screen: Screen, content: bytes | None, fault: 
     assert fault in found
 
 
-def test_an_empty_sheet_is_a_run_without_plates(screen: Screen) -> None:
+def test_an_empty_sheet_is_told(screen: Screen) -> None:
     screen.sheet()
-    assert screen.load().plates == {}
+    [fault] = screen.faults()
+    assert "lists no plate" in fault
+
+
+def test_missing_weights_and_a_threshold_without_a_channel_are_told_before_any_job(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern\t\t{segment: {labels: {nuclei: {weights: nope}, cells: {threshold: otsu}}}}")
+    told = "\n".join(screen.faults())
+    assert "segment.labels.nuclei.weights: no weights named 'nope'" in told
+    assert "starter_nuclei" in told, "what there is"
+    assert "threshold otsu needs a channel" in told
+
+
+def test_jobs_work_on_the_plate_as_it_was_planned(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern")
+    planned = screen.load().plates["P1"].wells
+    (screen.folder / "raw" / "B02_s1_wDNA.tif").touch()
+    shutil.rmtree(screen.folder / "raw")
+    config = {"plates": str(screen.folder / "plates.tsv"), "results": str(screen.folder / "results")}
+    assert load_workflow(config, rescan=False).plates["P1"].wells == planned
+    assert screen.load().plates["P1"].wells == planned, "an archived raw folder does not stop a report"
+
+
+def test_a_file_that_is_no_image_reruns_nothing(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern")
+    manifest = screen.load().plates["P1"].paths.manifest
+    before = manifest.stat().st_mtime_ns
+    (screen.folder / "raw" / "notes.txt").write_text("focus was bad in row C")
+    screen.load()
+    assert manifest.stat().st_mtime_ns == before
+
+
+def test_the_plate_format_can_be_given(screen: Screen) -> None:
+    (screen.folder / "map.csv").write_text("well,role\nA01,negative\nH12,positive\n")
+    screen.sheet("P1\traw\tpattern\tmap.csv\t{ingest: {plate_format: 96}}")
+    assert "H12" in screen.load().plates["P1"].wells
+    screen.sheet("P1\traw\tpattern\tmap.csv\t")
+    assert "not on a plate of" in screen.faults()[0]
 
 
 def test_overrides_are_laid_over_the_config_section_by_section(screen: Screen) -> None:
@@ -291,8 +330,10 @@ def test_a_job_waits_for_exactly_the_batches_that_hold_its_wells(wells: list[str
 def test_a_finished_plate_has_its_report_and_every_record() -> None:
     plate = plate_of(["A01", "A02", "B01"], ingest=2, segment=1, measure=3)
     targets = plate.targets()
-    assert targets[0] == "results/P1/report.html"
-    records = [path.removeprefix("results/P1/records/") for path in targets[1:]]
+    assert set(targets[:5]) == {
+        f"results/P1/{name}" for name in ("report.html", "wells.parquet", "wells.csv", "profiles.parquet", "zprime.csv")
+    }
+    records = [path.removeprefix("results/P1/records/") for path in targets[5:]]
     assert sorted(records) == sorted(
         [
             *(f"{stage}/plate.json" for stage in PLATE_STAGES),

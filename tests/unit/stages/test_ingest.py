@@ -108,10 +108,10 @@ def test_histograms_and_quality_are_those_of_the_pixels(raw: Raw) -> None:
     for channels, counted in zip(pictures, found, strict=True):
         for pixels, one in zip(channels, counted, strict=True):
             assert percentiles(one, [1, 50, 99]) == pytest.approx(np.percentile(pixels, [1, 50, 99]))
-    told = read_attributes(raw.plate.raw_well("B02"))[OURS]["quality"]
+    told = read_attributes(raw.plate.raw_well("B02"))[OURS]["fields"]
     assert [seen["field"] for seen in told] == [0, 1]
     for seen, channels in zip(told, pictures, strict=True):
-        for one, pixels in zip(seen["channels"], channels, strict=True):
+        for [one], pixels in zip(seen["quality"], channels, strict=True):
             wanted = quality(pixels, histogram(pixels))
             assert (one["saturation"], one["background"]) == (wanted.saturation, wanted.background)
             assert one["focus"] == (None if np.isnan(wanted.focus) else wanted.focus)

@@ -54,7 +54,7 @@ def job(tmp_path: Path) -> Job:
 
 def test_current_wells_are_skipped_and_the_others_made(job: Job) -> None:
     work = Work({well: f"new {well}" for well in job.wells}, {"A01": "new A01", "A02": "old"})
-    make_current(job, work, {"weights": "W"})
+    make_current(job, work, lambda: {"weights": "W"})
     assert work.diary == ["compute A02", "compute A03", "compute A04"]
     record = read_json(job.record)
     assert record["wells"]["A01"] == {"status": "current", "fingerprint": "new A01"}
