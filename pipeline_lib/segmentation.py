@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline_lib.arrays.resample import resize
+from pipeline_lib.core.labels import areas
 from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
 from pipeline_lib.nets.flownet import FlowNet, build
 from pipeline_lib.tiling.predict import Precision, PredictSettings, pick_device, pick_precision, predict_many
@@ -100,8 +101,9 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
 
 def median_diameter(label_images: Sequence[Labels]) -> float | None:
     """Median over all objects of the diameter of the disc of equal area, in pixels; None without objects."""
-    areas = [area for labels in label_images for area in np.bincount(labels.ravel())[1:] if area > 0]
-    return float(np.median(2 * np.sqrt(np.array(areas) / np.pi))) if areas else None
+    sizes = np.concatenate([np.zeros(0, np.int64), *map(areas, label_images)])
+    present = sizes[sizes > 0]
+    return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None
 
 
 def _network_shape(image: Image, network: Network, diameter: float) -> tuple[int, int]:

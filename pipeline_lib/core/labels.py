@@ -60,14 +60,6 @@ def areas(labels: Labels) -> NDArray[np.int64]:
     return np.bincount(labels.ravel(), minlength=1)[1:]
 
 
-def diameter(labels: Labels) -> float:
-    """Median diameter, in pixels, of the discs that have the areas of the objects; 0 without objects."""
-    present = areas(renumber(labels))
-    if present.size == 0:
-        return 0.0
-    return float(np.median(np.sqrt(present)) * 2 / np.sqrt(np.pi))
-
-
 def bounding_boxes(labels: Labels) -> NDArray[np.int32]:
     """Half-open boxes (top, left, bottom, right) of labels 1..max of a (Y, X) image, shape (max, 4).
 
@@ -92,21 +84,6 @@ def _bounding_boxes(labels: Labels, count: int) -> NDArray[np.int32]:
             box[2] = y + 1
             box[3] = max(box[3], x + 1)
     return boxes
-
-
-def outlines(labels: Labels) -> NDArray[np.bool_]:
-    """Mark the object pixels of a (Y, X) image that share an edge with another label or the background.
-
-    The rim of the image is not a border: an object cut by it stays open there.
-    """
-    border = np.zeros(labels.shape, dtype=bool)
-    vertical = labels[1:] != labels[:-1]
-    horizontal = labels[:, 1:] != labels[:, :-1]
-    border[1:] |= vertical
-    border[:-1] |= vertical
-    border[:, 1:] |= horizontal
-    border[:, :-1] |= horizontal
-    return border & (labels > 0)
 
 
 def overlaps(first: Labels, second: Labels) -> csr_array:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import find_objects
 
-from pipeline_lib.core.labels import areas, bounding_boxes, diameter, keep, outlines, overlaps, renumber
+from pipeline_lib.core.labels import areas, bounding_boxes, keep, overlaps, renumber
 
 small_images = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 12))
 
@@ -75,35 +75,6 @@ def test_areas_and_boxes_match_brute_force(labels):
     slices = find_objects(labels.astype(np.int32))
     expected = [[s[0].start, s[1].start, s[0].stop, s[1].stop] if s else [0] * 4 for s in slices]
     assert bounding_boxes(labels).tolist() == expected
-
-
-def test_diameter_is_the_median_and_ignores_gaps():
-    labels = np.zeros((40, 40), dtype=np.int32)
-    labels[0:2, 0:2] = 2
-    labels[10:20, 10:20] = 5
-    labels[20:40, 20:40] = 9
-    assert diameter(labels) == pytest.approx(2 * np.sqrt(100 / np.pi))
-    assert diameter(np.zeros((3, 3), dtype=np.uint8)) == 0.0
-
-
-def test_outlines_by_eye():
-    labels = np.array(
-        [
-            [1, 1, 1, 2],
-            [1, 1, 1, 2],
-            [1, 1, 1, 2],
-            [0, 0, 0, 2],
-        ]
-    )
-    expected = np.array(
-        [
-            [0, 0, 1, 1],
-            [0, 0, 1, 1],
-            [1, 1, 1, 1],
-            [0, 0, 0, 1],
-        ]
-    )
-    assert np.array_equal(outlines(labels), expected.astype(bool))
 
 
 @given(small_images, st.randoms())
