@@ -38,7 +38,9 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage or command; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    parser = argparse.ArgumentParser(prog="wellpose", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="wellpose", description="From a raw screening plate to labels, tables and a report."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for stage in STAGES:

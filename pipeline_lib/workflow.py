@@ -31,6 +31,7 @@ from pipeline_lib.settings import Section, Settings, section_at
 SHEET_COLUMNS = ("plate", "folder", "format", "plate_map", "overrides")
 REQUIRED_COLUMNS = SHEET_COLUMNS[:3]
 PLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
 NOT_PER_PLATE = ("plates", "results")
 
 
@@ -128,9 +129,12 @@ def load_workflow(config: Mapping[str, Any], *, rescan: bool = True) -> Workflow
             plates[plate.name] = plate
     if faults:
         raise ConfigError(faults)
-    for plate in plates.values():
-        if plate.rescanned:
-            _store(plate.manifest, plate.paths.manifest)
+    try:
+        for plate in plates.values():
+            if plate.rescanned:
+                _store(plate.manifest, plate.paths.manifest)
+    except OSError as error:
+        raise ConfigError([f"results folder {settings.results} cannot be written: {error}"]) from error
     return Workflow(settings, plates)
 
 
@@ -161,11 +165,12 @@ def _without(config: Mapping[str, Any], location: Sequence[int | str]) -> dict[s
 
 def _told(fault: Mapping[str, Any], source: str) -> str:
     """One fault of a config in words: where, what was found, what is allowed."""
-    where = ".".join(str(part) for part in fault["loc"])
+    where = ".".join(str(part) for part in fault["loc"] if part not in METHODS)
     if fault["type"] == "extra_forbidden":
         allowed = section_at(fault["loc"][:-1]).model_fields
         return f"{source}: unknown key {where}; allowed here: {', '.join(allowed)}"
-    return f"{source}: {where or 'settings'}: {fault['msg']} (found {fault['input']!r})"
+    found = "" if isinstance(fault["input"], Mapping | Section) else f" (found {fault['input']!r})"
+    return f"{source}: {where or 'settings'}: {fault['msg'].removeprefix('Value error, ')}{found}"
 
 
 def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
@@ -194,7 +199,8 @@ def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
     names = Counter(row["plate"] for row in rows)
     faults += [f"{path}: plate {name!r} is listed {count} times" for name, count in names.items() if count > 1]
     faults += [
-        f"{path}: plate id {name!r}: letters, digits, '_', '-' and '.' are allowed, beginning with a letter or digit"
+        f"{path}: plate id {name!r}: letters, digits, '_', '-' and '.' are allowed, beginning with a letter or digit "
+        "(columns are separated by tabs)"
         for name in names
         if not PLATE_ID.fullmatch(name)
     ]
@@ -209,7 +215,7 @@ def _plate(
     own = _overridden(config, row.get("overrides", ""), name, beside, faults)
     settings = Settings.model_validate(_sound(own, f"plate {name}", faults))
     paths = PlatePaths(Path(settings.results) / name)
-    source = ((beside / row["folder"]).resolve(), row["format"], settings.ingest.pattern)
+    source = ((beside / Path(row["folder"]).expanduser()).resolve(), row["format"], settings.ingest.pattern)
     stored = _stored_manifest(paths, source, holds)
     manifest = stored or _scanned(name, *source, faults)
     if manifest is None:
@@ -218,7 +224,7 @@ def _plate(
     plate = Plate(name, paths, settings, manifest, rescanned=stored is None)
     if not row.get("plate_map"):
         return plate
-    path = beside / row["plate_map"]
+    path = beside / Path(row["plate_map"]).expanduser()
     plate_map = read_plate_map(path, settings.aggregate.plate_map_columns())
     shape = settings.ingest.plate_shape((manifest.rows, manifest.columns))
     faults += [f"plate map {path}: {fault}" for fault in check(plate_map, *shape)]

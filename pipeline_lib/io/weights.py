@@ -172,11 +172,11 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError):
         raise WeightsError(
             f"{path}: damaged, or holds more than tensors, which is refused because unpickling it could run code. "
             "A PyTorch file with a plain state dict (key -> tensor) is allowed"
-        ) from error
+        ) from None  # torch's own message advises to load the file with code execution allowed
     if not (isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())):
         raise WeightsError(f"{path}: {_describe(state)} found; a plain state dict (key -> tensor) is allowed")
     return dict(state)

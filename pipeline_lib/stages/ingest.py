@@ -79,10 +79,16 @@ class Ingest:
         there = {(file.field, file.time, (file.channel, file.z)) for file in files}
         fields = sorted({file.field for file in files})
         wanted = product(fields, range(self.info.times), self.planes)
-        lacking = [f"field {f} time {t} channel {p[0]} plane {p[1]}" for f, t, p in wanted if (f, t, p) not in there]
+        lacking = [
+            f"field {field + 1}, time {time + 1}, channel {channel}, plane {z + 1}"
+            for field, time, (channel, z) in wanted
+            if (field, time, (channel, z)) not in there
+        ]
         if lacking:
             some = "; ".join(lacking[:5]) + ("; ..." if len(lacking) > 5 else "")
-            raise MissingImages(f"well {well} lacks {len(lacking)} image(s) that its plate has: {some}")
+            raise MissingImages(
+                f"well {well} lacks {len(lacking)} image(s) that its plate has (counted from 1): {some}"
+            )
         return files
 
     def _field(self, well: Path, field: int, files: Sequence[ImageFile]) -> Measured:

@@ -22,6 +22,7 @@ from pipeline_lib.stages._plate import Outcome, plate_outcomes
 
 OUTLINED = ("nuclei", "cells")
 
+FEW = 8  # control wells of a kind below which a Z' is told to be shaky
 TOLD_ELSEWHERE = [f"Metadata_{name}" for name in ("Plate", "Row", "Column", "Status", "Reason")]
 
 log = logging.getLogger("wellpose")
@@ -95,8 +96,15 @@ def _notes(plate: PlatePaths, table: pd.DataFrame, outcomes: Mapping[str, Outcom
     quarantined = sum(not outcome.done for outcome in outcomes.values())
     if quarantined:
         notes.append(f"{quarantined} of {len(outcomes)} wells are quarantined; everything else is complete.")
-    roles = table["Metadata_Role"].value_counts()
-    if min(roles.get("positive", 0), roles.get("negative", 0)) < 2:
+    wells = table[table["Metadata_Status"] == "done"].drop_duplicates("Metadata_Well")
+    roles = wells["Metadata_Role"].value_counts()
+    positive, negative = int(roles.get("positive", 0)), int(roles.get("negative", 0))
+    if 2 <= min(positive, negative) < FEW:
+        notes.append(
+            f"Z' rests on {positive} positive and {negative} negative control wells only, and the best of hundreds of "
+            "features is an optimistic choice."
+        )
+    if min(positive, negative) < 2:
         notes.append(
             "No Z' and no dose comparison: fewer than two wells of positive or of negative controls are known."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,12 +93,12 @@ class Segment:
             discard(self.job.plate.raw_well(well) / labels_path(field))
 
     def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
-        total: Counter[str] = Counter()
+        counts = []
         for field in self._fields(well):
             frames = self._frames(well, field)
             self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
-            total.update(sum((Counter(_counts(frame)) for frame in frames), Counter()))
-        return dict(total)
+            counts += [_counts(frame) for frame in frames]
+        return {name: sum(of_frame[name] for of_frame in counts) for name in counts[0]}
 
     def _frames(self, well: str, field: int) -> list[Compartments]:
         """The compartments of a field, time point by time point; as many images at once as fill a batch."""

@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> None:
     """Write the summary to the terminal."""
     plate = PlatePaths(parsed.plate)
+    if not plate.manifest.exists():
+        raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
     if not plate.report.exists():
         raise FileNotFoundError(f"{plate.report} does not exist: the plate is not finished; run snakemake")
     lines = [*_counts(plate), *(_accuracy(plate, parsed.truth) if parsed.truth else []), *_scores(plate)]
@@ -74,7 +76,9 @@ def _accuracy(plate: PlatePaths, truth: Path) -> list[tuple[str, str]]:
 
 
 def _scores(plate: PlatePaths) -> list[tuple[str, str]]:
-    scores = read_csv(plate.z_prime)
+    scores = read_csv(plate.z_prime).dropna(subset="ZPrime")
+    if scores.empty:
+        return [("Z'", "none: fewer than two wells of positive or of negative controls")]
     return [
         ("Z'", f"{score:.3f}  {feature}")
         for feature, score in scores[["Feature", "ZPrime"]].head(SHOWN_SCORES).to_numpy()

@@ -113,7 +113,7 @@ def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
     assert "unknown key segmnt; allowed here: plates, results, ingest, segment, measure, aggregate, report" in told
     assert "unknown key measure.feature; allowed here: wells_per_job, features" in told
     assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
-    assert "unknown key segment.labels.cells.grow.radius; allowed here: method, channel, distance, threshold" in told
+    assert "unknown key segment.labels.cells.radius; allowed here: method, channel, distance, threshold" in told
     assert "unknown key ingest.channels.1.color; allowed here: name, colour" in told
 
 

@@ -159,7 +159,10 @@ def test_a_well_that_is_delivered_later_changes_no_other(raw: Raw) -> None:
 
 def test_a_missing_channel(raw: Raw) -> None:
     (raw.folder / "B02_f2_c2.tif").unlink()
-    assert raw.reason() == "well B02 lacks 1 image(s) that its plate has: field 1 time 0 channel 2 plane 0"
+    assert (
+        raw.reason()
+        == "well B02 lacks 1 image(s) that its plate has (counted from 1): field 2, time 1, channel 2, plane 1"
+    )
 
 
 def test_a_well_without_images(raw: Raw) -> None:
@@ -172,7 +175,9 @@ def test_many_missing_images_are_not_all_listed(raw: Raw) -> None:
     for field in range(3, 9):
         raw.save(f"B02_f{field}_c1")
     told = raw.reason()
-    assert told.startswith("well B02 lacks 6 image(s) that its plate has: field 2 time 0 channel 2 plane 0; field 3")
+    assert told.startswith(
+        "well B02 lacks 6 image(s) that its plate has (counted from 1): field 3, time 1, channel 2, plane 1; field 4"
+    )
     assert told.endswith("; ...")
 
 
@@ -231,7 +236,7 @@ def test_time_points(tmp_path: Path) -> None:
     [[counted]] = read_histograms(raw.plate.raw, "B02")
     assert counted.total == 2 * 20 * 30
     (raw.folder / "B02_f1_c1_t2.tif").unlink()
-    assert raw.reason().endswith("field 0 time 1 channel 1 plane 0")
+    assert raw.reason().endswith("field 1, time 2, channel 1, plane 1")
 
 
 @pytest.mark.parametrize("projection", ["max", "keep"])
@@ -265,7 +270,7 @@ def test_a_lost_plane_is_not_projected_over(tmp_path: Path, projection: str) -> 
         for z in (1, 2, 3):
             raw.save(f"{well}_f1_c1_z{z}")
     (raw.folder / "B02_f1_c1_z2.tif").unlink()
-    assert raw.reason().endswith("field 0 time 0 channel 1 plane 1")
+    assert raw.reason().endswith("field 1, time 1, channel 1, plane 2")
 
 
 def test_stacks_of_unequal_length(tmp_path: Path) -> None:
