@@ -29,6 +29,8 @@ def committed(target: Path) -> Iterator[Path]:
             target.rename(aside)
         temporary.replace(target)
     finally:
+        if aside.exists() and not target.exists():
+            aside.rename(target)  # the new one could not take its place
         _remove(temporary)
         _remove(aside)
 

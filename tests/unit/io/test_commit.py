@@ -213,3 +213,19 @@ def test_two_writers_do_not_share_a_temporary_path(tmp_path: Path) -> None:
         write_file(other, "2")
     assert read(tmp_path / "a") == "11"  # the outer one is committed last
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "B03"
+    target.mkdir()
+    (target / "old").touch()
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="No space"), committed(target) as temporary:
+        temporary.mkdir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["B03", "old"]
