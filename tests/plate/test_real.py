@@ -88,7 +88,7 @@ def ingested(shared: Path, tmp_path: Path) -> Callable[[str, str], PlatePaths]:
         write_manifest(manifest, plate.manifest)
         skeleton(Job("skeleton", plate, settings, plate.record("skeleton", "plate")))
         ingest(Job("ingest", plate, settings, plate.record("ingest", "all"), manifest.wells))
-        complete(Job("complete", plate, settings, plate.record("complete", "plate")))
+        complete(Job("complete", plate, settings, plate.record("complete", "plate"), manifest.wells))
         return plate
 
     return take
