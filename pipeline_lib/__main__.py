@@ -9,22 +9,30 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline_lib import __version__
 from pipeline_lib.core.wells import well_list
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import Settings
 
-# Stages that Snakemake calls -> the config section they are handed.
+
+class Stage(NamedTuple):
+    """A stage that Snakemake calls: the config section it is handed, and what it does."""
+
+    section: str
+    told: str
+
+
 STAGES = {
-    "skeleton": "ingest",
-    "ingest": "ingest",
-    "complete": "ingest",
-    "calibrate": "segment",
-    "segment": "segment",
-    "measure": "measure",
-    "aggregate": "aggregate",
-    "report": "report",
+    "skeleton": Stage("ingest", "write the plate and row groups of the OME-Zarr plate"),
+    "ingest": Stage("ingest", "convert a batch of wells to OME-Zarr"),
+    "complete": Stage("ingest", "list the committed wells in the plate"),
+    "calibrate": Stage("segment", "choose intensity ranges and object diameters for the plate"),
+    "segment": Stage("segment", "label the nuclei and cells of a batch of wells"),
+    "measure": Stage("measure", "measure every cell of a batch of wells"),
+    "aggregate": Stage("aggregate", "summarise wells and compare them with the controls"),
+    "report": Stage("report", "write the plate report"),
 }
 # Commands for people at a terminal: the module in `stages/` of the same name brings its own flags.
 COMMANDS = {
@@ -43,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for stage in STAGES:
-        _add_stage(verbs.add_parser(stage, help=f"{stage} stage, as the rule of this name calls it"))
+    for name, stage in STAGES.items():
+        _add_stage(verbs.add_parser(name, help=f"rule {name}: {stage.told}", description=stage.told))
     chosen = next(
         (word for word in (sys.argv[1:] if arguments is None else arguments) if not word.startswith("-")), None
     )
@@ -80,7 +88,7 @@ def _run(parsed: argparse.Namespace) -> int:
         return int(module.run(parsed) or 0)
     from pipeline_lib.stages._job import Job
 
-    section = Settings.model_fields[STAGES[parsed.verb]].annotation
+    section = Settings.model_fields[STAGES[parsed.verb].section].annotation
     assert section is not None
     job = Job(
         stage=parsed.verb,

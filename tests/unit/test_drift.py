@@ -144,7 +144,7 @@ def test_a_rule_calls_its_own_verb_with_its_own_settings_and_leaves_its_own_reco
     text = rules()[stage]
     batch = "{batch}" if stage in BATCH_STAGES else "plate"
     assert f"python -m pipeline_lib {stage} " in text
-    assert f'settings=settings_of("{STAGES[stage]}")' in text
+    assert f'settings=settings_of("{STAGES[stage].section}")' in text
     assert f'code=code_digest("{stage}")' in text
     assert f'record=PLATE + "/records/{stage}/{batch}.json"' in text
     assert ("--wells" in text) == (stage != "skeleton")
