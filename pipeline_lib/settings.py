@@ -146,6 +146,10 @@ class LabelSettings(Section):
         named = {"nuclei": self.nuclei, "cells": self.cells}
         return {name: made for name, made in named.items() if isinstance(made, NetworkLabels)}
 
+    def weights(self) -> dict[str, str]:
+        """Label image -> the weights its network is named by."""
+        return {name: made.weights for name, made in self.networks().items()}
+
     def channel_names(self) -> set[str]:
         """Every channel the label images are made from."""
         used = {name for made in self.networks().values() for name in made.channels}

@@ -24,7 +24,7 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.manifests import is_current, read_manifest, write_manifest
 from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.vendors import scan_plate
-from pipeline_lib.io.weights import WeightsError, checksum, find_weights
+from pipeline_lib.io.weights import WeightsError, checksums, find_weights
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.settings import Section, Settings, section_at
 
@@ -73,8 +73,7 @@ class Plate:
     @cached_property
     def weights(self) -> dict[str, str]:
         """Label image -> checksum of the weights of its network."""
-        networks = self.settings.segment.labels.networks()
-        return {name: checksum(find_weights(made.weights)) for name, made in networks.items()}
+        return checksums(self.settings.segment.labels.weights())
 
     def batches(self, stage: str) -> dict[str, tuple[str, ...]]:
         """Batch name (`A01-B12`) -> its wells."""
@@ -312,9 +311,9 @@ def _scanned(name: str, folder: Path, image_format: str, pattern: str, faults: l
 def _weights_faults(name: str, settings: Settings) -> list[str]:
     """Networks whose weights are not there."""
     faults = []
-    for label, made in settings.segment.labels.networks().items():
+    for label, weights in settings.segment.labels.weights().items():
         try:
-            find_weights(made.weights)
+            find_weights(weights)
         except WeightsError as error:
             faults.append(f"plate {name}: segment.labels.{label}.weights: {error}")
     return faults

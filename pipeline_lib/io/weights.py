@@ -78,6 +78,11 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def checksums(named: Mapping[str, str]) -> dict[str, str]:
+    """Label image -> checksum of the weights that are named for it."""
+    return {label: checksum(find_weights(weights)) for label, weights in named.items()}
+
+
 def load_weights(path: Path) -> Weights:
     """Read and check a `.safetensors` file or a PyTorch state dict of the Cellpose 1-3 network.
 

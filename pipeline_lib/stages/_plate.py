@@ -1,12 +1,14 @@
-"""What became of each well of a plate: shared by aggregate, report and summary."""
+"""What became of each well of a plate: shared by the stages that treat a plate as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.records import well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, PlatePaths
+from pipeline_lib.stages._job import Job
 
 FINISHED = ("done", "current")
 
@@ -19,6 +21,12 @@ class Outcome:
     stage: str = ""
     kind: str = ""
     reason: str = ""
+
+
+def committed_of(job: Job) -> list[str]:
+    """The job's wells that are committed. Wells that have left the plate may still lie in its store."""
+    wanted = set(job.wells)
+    return [well for well in committed_wells(job.plate.raw) if well in wanted]
 
 
 def plate_outcomes(plate: PlatePaths, wells: Iterable[str]) -> dict[str, Outcome]:

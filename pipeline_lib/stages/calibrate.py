@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.core.histograms import merge, percentiles
-from pipeline_lib.io.plate import committed_wells, fields_of, read_field, read_histograms, read_info, stored_fingerprint
+from pipeline_lib.io.plate import fields_of, read_field, read_histograms, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
-from pipeline_lib.io.weights import checksum, find_weights
+from pipeline_lib.io.weights import checksums
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
+from pipeline_lib.stages._plate import committed_of
 
 log = logging.getLogger("wellpose")
 
@@ -29,21 +30,15 @@ def calibrate(job: Job) -> None:
     """
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
-    networks = job.settings.labels.networks()
-    weights = {name: checksum(find_weights(made.weights)) for name, made in networks.items()}
+    weights = checksums(job.settings.labels.weights())
     wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), weights=weights)
-    kept = read_calibration(job)
-    wells = [well for well in committed_wells(job.plate.raw) if well in set(job.wells)]
+    kept = read_json(job.plate.calibration)
+    wells = committed_of(job)
     if kept.get("fingerprint") != wanted and wells:
         kept = {"fingerprint": wanted, **_choose(job, job.settings, wells)}
         write_json(job.plate.calibration, kept)
     log.info("calibrate %s: ranges %s, diameters %s", job.name, kept.get("ranges"), kept.get("diameters"))
     write_record(job, clock, kept)
-
-
-def read_calibration(job: Job) -> dict[str, Any]:
-    """The plate's calibration; empty before it was made."""
-    return read_json(job.plate.calibration)
 
 
 def _choose(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.errors import MissingImages, UnequalImages
-from pipeline_lib.core.histograms import Histogram, histogram
+from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.images import read_planes
@@ -102,11 +102,11 @@ class Ingest:
         write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
         _verify(well, field, levels)
         projected = image.max(axis=2)  # (T, C, Y, X): what objects are found in
-        channels = [projected[:, index] for index in range(projected.shape[1])]
-        seen = [[asdict(quality(frame, histogram(frame))) for frame in channel] for channel in channels]
+        channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
+        seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
         described = READERS[self.manifest.format].describe(self._path(files[0]))
         told = {"field": field, "stage_position_um": described.stage_position, "quality": seen}
-        return Measured([histogram(channel) for channel in channels], told)
+        return Measured([merge(counted for _, counted in channel) for channel in channels], told)
 
     def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""

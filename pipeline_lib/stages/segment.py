@@ -23,11 +23,11 @@ from pipeline_lib.io.plate import (
     stored_fingerprint,
     write_labels,
 )
-from pipeline_lib.io.weights import checksum, find_weights
+from pipeline_lib.io.records import read_json
+from pipeline_lib.io.weights import checksums
 from pipeline_lib.paths import labels_path
 from pipeline_lib.settings import GrowLabels, NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Job, make_current
-from pipeline_lib.stages.calibrate import read_calibration
 
 if TYPE_CHECKING:
     from pipeline_lib.segmentation import Network
@@ -62,11 +62,11 @@ class Segment:
     @cached_property
     def weights(self) -> dict[str, str]:
         """Label image -> checksum of the weights of its network."""
-        return {name: checksum(find_weights(made.weights)) for name, made in self.settings.labels.networks().items()}
+        return checksums(self.settings.labels.weights())
 
     @cached_property
     def calibration(self) -> dict[str, Any]:
-        return read_calibration(self.job)
+        return read_json(self.job.plate.calibration)
 
     @cached_property
     def networks(self) -> dict[str, Network]:

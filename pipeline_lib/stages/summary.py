@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from pipeline_lib.io.plate import fields_of, read_labels
 from pipeline_lib.io.tables import read_csv, read_table
@@ -31,20 +33,17 @@ def run(parsed: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
     if not plate.report.exists():
         raise FileNotFoundError(f"{plate.report} does not exist: the plate is not finished; run snakemake")
-    lines = [*_counts(plate), *(_accuracy(plate, parsed.truth) if parsed.truth else []), *_scores(plate)]
+    wells = read_table(plate.wells_parquet)
+    outcomes = plate_outcomes(plate, wells["Metadata_Well"].unique())
+    accuracy = _accuracy(plate, outcomes, parsed.truth) if parsed.truth else []
+    lines = [*_counts(wells, outcomes), *accuracy, *_scores(plate)]
     width = max(len(name) for name, _ in lines)
     table = "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
     sys.stdout.write(f"\n{table}\n\nReport: {plate.report}\n")
 
 
-def _outcomes(plate: PlatePaths) -> dict[str, Outcome]:
-    return plate_outcomes(plate, read_table(plate.wells_parquet)["Metadata_Well"].unique())
-
-
-def _counts(plate: PlatePaths) -> list[tuple[str, str]]:
-    outcomes = _outcomes(plate)
+def _counts(wells: pd.DataFrame, outcomes: Mapping[str, Outcome]) -> list[tuple[str, str]]:
     holes = [f"{well}: {outcome.reason}" for well, outcome in outcomes.items() if not outcome.done]
-    wells = read_table(plate.wells_parquet)
     counted = [
         (name.removeprefix("Count_").lower(), f"{int(wells[name].sum()):,}")
         for name in map(str, wells)
@@ -57,10 +56,10 @@ def _counts(plate: PlatePaths) -> list[tuple[str, str]]:
     ]
 
 
-def _accuracy(plate: PlatePaths, truth: Path) -> list[tuple[str, str]]:
+def _accuracy(plate: PlatePaths, outcomes: Mapping[str, Outcome], truth: Path) -> list[tuple[str, str]]:
     """Mean average precision over fields, per label image the truth has too."""
     found: dict[str, list[np.ndarray[tuple[int], np.dtype[np.float64]]]] = {}
-    for well in (well for well, outcome in _outcomes(plate).items() if outcome.done):
+    for well in (well for well, outcome in outcomes.items() if outcome.done):
         for field in fields_of(plate.raw, well):
             true, ours = read_labels(truth, well, field), read_labels(plate.raw, well, field)
             for name in true.keys() & ours.keys():
