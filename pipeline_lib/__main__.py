@@ -34,11 +34,13 @@ STAGES = {
     "aggregate": Stage("aggregate", "summarise wells and compare them with the controls"),
     "report": Stage("report", "write the plate report"),
 }
-# Commands for people at a terminal: the module in `stages/` of the same name brings its own flags.
+# Commands for people at a terminal: the module in `stages/` of the same name, with _ for -, brings its own flags.
 COMMANDS = {
+    "segment-image": "label the objects of single images, stacks and movies",
     "synthesize": "draw a screening plate with known truth",
     "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",
     "reset": "drop results of a plate, so that the next run makes them again",
+    "models": "list, fetch, verify and convert the official Cellpose 1-3 models",
     "schema": "write config/config.yaml, its JSON schema and config/README.md from the settings",
 }
 
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command, told in COMMANDS.items():
         own = verbs.add_parser(command, help=told, description=told)
         if command == chosen:
-            import_module(f"pipeline_lib.stages.{command}").add_arguments(own)
+            import_module(_module(command)).add_arguments(own)
     parsed = parser.parse_args(arguments)
     try:
         return _run(parsed)
@@ -79,11 +81,15 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", type=Path, required=True, help="the record to write when the job is done")
 
 
+def _module(verb: str) -> str:
+    return f"pipeline_lib.stages.{verb.replace('-', '_')}"
+
+
 def _run(parsed: argparse.Namespace) -> int:
     if parsed.verb in STAGES:
         for library in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC"):  # read once, when each of them is imported
             os.environ[f"{library}_NUM_THREADS"] = str(parsed.threads)
-    module = import_module(f"pipeline_lib.stages.{parsed.verb}")
+    module = import_module(_module(parsed.verb))
     if parsed.verb not in STAGES:
         return int(module.run(parsed) or 0)
     from pipeline_lib.stages._job import Job

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline_lib.arrays.resample import resize
+from pipeline_lib.arrays.resample import resize_labels
+from pipeline_lib.core.ahead import ahead
 from pipeline_lib.core.labels import areas
+from pipeline_lib.core.sizes import SizeModel
+from pipeline_lib.flows.blocked import FlowField
+from pipeline_lib.flows.blocks import Readable, Writable
+from pipeline_lib.flows.device import masks_on_device
 from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
 from pipeline_lib.nets.flownet import FlowNet, build
-from pipeline_lib.tiling.predict import Precision, PredictSettings, pick_device, pick_precision, predict_many
+from pipeline_lib.sizes import diameter_from_style
+from pipeline_lib.tiling.predict import (
+    FLOW_UNIT,
+    Precision,
+    PredictSettings,
+    pick_device,
+    pick_precision,
+    run_tiled,
+    whole_images,
+)
+from pipeline_lib.tiling.sources import Pixels, Resized, Source, resized_bands
 
+FLOW_CHANNELS = 3  # flow y, flow x, cell logit
 STEPS = 200  # Euler steps for objects at the network's own size
+ROWS_AT_ONCE = 256  # rows in which flows are stored
 SMALLEST_DIAMETER = 5.0
 ESTIMATE_ROUNDS = 4
 ESTIMATE_TOLERANCE = 0.05  # relative change of the diameter that ends the search
@@ -27,62 +46,175 @@ Field = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
+class RunSettings:
+    """Where and how a network runs.
+
+    device: auto (a GPU where there is one), cpu, cuda or cuda:N. precision: auto (bfloat16 where the hardware
+    multiplies in it), float32 or bfloat16. batch_size: tiles at once. augment: average over mirrored tiles, at 2.5
+    times the cost.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    batch_size: int = 8
+    augment: bool = False
+
+
+@dataclass(frozen=True)
 class Network:
     """A network ready to run.
 
     diam_mean: object diameter in pixels it works at. diam_labels: mean diameter of its training objects, the first
-    guess for a plate. channels_in: how many channels it takes.
+    guess for a plate. channels_in: how many channels it takes. sizes: how its styles tell diameters, if that is known.
     """
 
     net: FlowNet
     diam_mean: float
     diam_labels: float
     channels_in: int
-    device: torch.device
-    precision: torch.dtype
+    predict: PredictSettings
+    sizes: SizeModel | None = None
+
+    def steps(self, diameter: float) -> int:
+        """How many steps pixels walk along the flow: 200, in proportion more for objects larger than the network's."""
+        return max(1, int(STEPS * diameter / self.diam_mean))
+
+    def shape(self, shape: tuple[int, int], diameter: float) -> tuple[int, int]:
+        """The size (Y, X) at which the network sees an image of `shape` whose objects measure `diameter` pixels."""
+        rescale = self.diam_mean / diameter
+        height, width = (max(1, int(length * rescale)) for length in shape)
+        return height, width
+
+    def pixels(self, image: Readable) -> Pixels:
+        """A scaled (C, Y, X) image on the network's device; channels it lacks are zero."""
+        return Pixels(image, self.channels_in, self.predict.device)
 
 
-def prepare_network(state: Mapping[str, Tensor], device: str = "auto", precision: Precision = "auto") -> Network:
-    """Build the network of a state dict and place it on a device. Raises ValueError for a device that is not there."""
-    place = pick_device(device)
-    net = build(state).to(place)
+def prepare_network(
+    state: Mapping[str, Tensor], run: RunSettings | None = None, sizes: SizeModel | None = None
+) -> Network:
+    """Build the network of a state dict and place it on a device; `sizes`: its size model, if it has one.
+
+    Raises ValueError for a device that is not there and for a network that does not predict flows.
+    """
+    run = run or RunSettings()
+    device = pick_device(run.device)
+    net = build(state).to(device)
+    if net.channels_out != FLOW_CHANNELS:
+        raise ValueError(
+            f"a network with {net.channels_out} output channel(s) found, one that restores images; segmentation needs "
+            f"{FLOW_CHANNELS}: flow y, flow x and the cell logit"
+        )
     return Network(
         net=net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # not in torch's stubs
         diam_mean=float(net.diam_mean),
         diam_labels=float(net.diam_labels),
         channels_in=net.channels_in,
-        device=place,
-        precision=pick_precision(precision, place),
+        predict=PredictSettings(run.batch_size, device, pick_precision(run.precision, device), run.augment),
+        sizes=sizes,
     )
 
 
-def segment_fields(
-    network: Network, images: Sequence[Image], diameter: float, masks: MaskSettings, batch_size: int = 8
-) -> list[Labels]:
-    """Label images (Y, X) of scaled (C, Y, X) images whose objects measure about `diameter` pixels.
+def segment_fields(network: Network, images: Sequence[Image], diameter: float, masks: MaskSettings) -> Iterator[Labels]:
+    """Label images (Y, X), one by one, of scaled (C, Y, X) images whose objects measure about `diameter` pixels.
 
-    Pixels walk 200 steps along the flow, in proportion more for objects larger than the network's own, unless `masks`
-    says how many.
+    The network works on the next image while an image's pixels follow their flow; images of equal size share batches.
     """
-    steps = max(1, int(STEPS * diameter / network.diam_mean))
-    fields = flows_of_fields(network, images, diameter, batch_size)
-    return [masks_from_flow(flow, logit, masks, steps) for flow, logit in fields]
+    steps = network.steps(diameter)
+    for output in ahead(_whole_outputs(network, images, diameter)):
+        yield labels_of(output, masks, steps)
 
 
-def flows_of_fields(network: Network, images: Sequence[Image], diameter: float, batch_size: int = 8) -> list[Field]:
-    """Flow (2, Y, X) of unit length and cell logit (Y, X) of each scaled (C, Y, X) image, at its own size.
+def flows_of_fields(network: Network, images: Sequence[Image], diameter: float) -> list[Field]:
+    """Flow (2, Y, X), in pixels per step, and cell logit (Y, X) of each scaled (C, Y, X) image, at its own size.
 
     The network sees the image resized so that `diameter` becomes its own `diam_mean`. Channels an image lacks are zero.
     """
-    scaled = [resize(_filled(image, network), _network_shape(image, network, diameter)) for image in images]
-    settings = PredictSettings(batch_size, network.device, network.precision)
-    return [
-        (resize(found.flow, image.shape[1:]), resize(found.logit[None], image.shape[1:])[0])
-        for image, found in zip(images, predict_many(network.net, scaled, settings), strict=True)
-    ]
+    outputs = (output.cpu().numpy() for output in _whole_outputs(network, images, diameter))
+    return [(output[:2], output[2]) for output in outputs]
 
 
-def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSettings, batch_size: int = 8) -> float:
+def flow_bands(network: Network, sources: Sequence[Source], diameter: float) -> Iterator[tuple[int, Tensor]]:
+    """As `flows_of_fields` for images of any size, in bands of rows from top to bottom, image after image.
+
+    Yields the image's number and (3, rows, X): flow y, flow x, cell logit. The bands depend on the image alone, not on
+    how it is stored or what is done with them.
+    """
+    seen = [Resized(source, network.shape(source.shape[1:], diameter)) for source in sources]
+    for number, bands in groupby(run_tiled(network.net, seen, network.predict), key=lambda band: band.image):
+        outputs = (band.output for band in bands)
+        for output in resized_bands(outputs, seen[number].shape[1:], sources[number].shape[1:]):
+            yield number, output / output.new_tensor([FLOW_UNIT, FLOW_UNIT, 1.0])[:, None, None]
+
+
+def _whole_outputs(network: Network, images: Sequence[Image], diameter: float) -> Iterator[Tensor]:
+    """Flow and logit (3, Y, X) of each image, on the network's device."""
+    sources = [network.pixels(image) for image in images]
+    for _, bands in groupby(flow_bands(network, sources, diameter), key=lambda band: band[0]):
+        yield torch.cat([output for _, output in bands], dim=1)
+
+
+def store_flows(
+    network: Network,
+    source: Source,
+    diameter: float,
+    scratch: Callable[[str, tuple[int, int], np.dtype[Any]], Writable],
+    progress: Callable[[int, int], None] | None = None,
+) -> FlowField:
+    """The flow and cell logit of one image of any size, written into three arrays (Y, X) that `scratch` makes.
+
+    scratch: as that of `flows.blocks.Blocks`. progress: told how many rows of how many are written.
+    """
+    shape = source.shape[1:]
+    planes = [scratch(name, shape, np.dtype(np.float32)) for name in ("flow y", "flow x", "logit")]
+    bands = (output for _, output in flow_bands(network, [source], diameter))
+    for rows, output in _in_steps(bands, ROWS_AT_ONCE):
+        for plane, values in zip(planes, output.cpu().numpy(), strict=True):
+            plane[rows, slice(0, shape[1])] = values
+        if progress:
+            progress(rows.stop, shape[0])
+    return FlowField(_Stack(tuple(planes[:2])), planes[2])
+
+
+def _in_steps(bands: Iterable[Tensor], step: int) -> Iterator[tuple[slice, Tensor]]:
+    """The same rows, in bands that begin at multiples of `step`, each with its place."""
+    held, top = torch.empty(0), 0
+    for band in bands:
+        held = torch.cat([held, band], dim=1) if held.numel() else band
+        if ready := held.shape[1] // step * step:
+            yield slice(top, top + ready), held[:, :ready]
+            held, top = held[:, ready:], top + ready
+    if held.numel():
+        yield slice(top, top + held.shape[1]), held
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Arrays (Y, X) read as one (N, Y, X)."""
+
+    planes: tuple[Writable, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.planes), *self.planes[0].shape)
+
+    def __getitem__(self, place: tuple[slice, ...]) -> NDArray[Any]:
+        which, *box = place
+        return np.stack([plane[tuple(box)] for plane in self.planes[which]])
+
+
+def labels_of(output: Tensor, masks: MaskSettings, steps: int) -> Labels:
+    """The label image (Y, X) of flow y, flow x and cell logit (3, Y, X), in pixels per step.
+
+    The flow is followed where it is: in compiled code on the processor, in torch on a GPU; the labels are the same.
+    """
+    if output.device.type != "cpu":
+        return masks_on_device(output[:2], output[2], masks, steps)
+    found = output.numpy()
+    return masks_from_flow(found[:2], found[2], masks, steps)
+
+
+def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSettings) -> float:
     """The median diameter, in pixels, of the objects in a sample of scaled (C, Y, X) images.
 
     Starts from the training objects' diameter and segments with each new estimate, until it changes by less than 5 %
@@ -90,7 +222,7 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
     """
     diameter = network.diam_labels
     for _ in range(ESTIMATE_ROUNDS):
-        found = median_diameter(segment_fields(network, images, diameter, masks, batch_size))
+        found = median_diameter(list(segment_fields(network, images, diameter, masks)))
         if found is None:
             return network.diam_labels
         previous, diameter = diameter, max(found, SMALLEST_DIAMETER)
@@ -99,22 +231,29 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
     return diameter
 
 
+def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: MaskSettings) -> float:
+    """The median object diameter of one scaled (C, Y, X) image, as Cellpose's size models tell it.
+
+    The style of a first pass gives a guess; the objects found at that guess, with pixels walking on the network's own
+    grid, give the answer. Without any object it is the diameter the network works at.
+    """
+    guess = diameter_from_style(_style(network, image), model)
+    shape = network.shape((image.shape[1], image.shape[2]), guess)
+    small = Resized(network.pixels(image), shape)
+    output = torch.cat([band.output for band in run_tiled(network.net, [small], network.predict)], dim=1)
+    labels = labels_of(output / output.new_tensor([FLOW_UNIT, FLOW_UNIT, 1.0])[:, None, None], masks, STEPS)
+    return median_diameter([resize_labels(labels, image.shape[1:])]) or network.diam_mean
+
+
+def _style(network: Network, image: Image) -> NDArray[np.float32]:
+    """The style (256,) of an image seen as if its objects had the training objects' size."""
+    seen = Resized(network.pixels(image), network.shape((image.shape[1], image.shape[2]), network.diam_labels))
+    ((_, style),) = whole_images(run_tiled(network.net, [seen], network.predict))
+    return style
+
+
 def median_diameter(label_images: Sequence[Labels]) -> float | None:
     """Median over all objects of the diameter of the disc of equal area, in pixels; None without objects."""
     sizes = np.concatenate([np.zeros(0, np.int64), *map(areas, label_images)])
     present = sizes[sizes > 0]
     return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None
-
-
-def _network_shape(image: Image, network: Network, diameter: float) -> tuple[int, int]:
-    rescale = network.diam_mean / diameter
-    height, width = (max(1, int(length * rescale)) for length in image.shape[1:])
-    return height, width
-
-
-def _filled(image: Image, network: Network) -> Image:
-    """The image with as many channels as the network takes, those it lacks being zero."""
-    missing = network.channels_in - len(image)
-    if missing < 0:
-        raise ValueError(f"an image of {len(image)} channels found; this network takes up to {network.channels_in}")
-    return np.pad(image, ((0, missing), (0, 0), (0, 0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -9,12 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class Interpolation:
+    """Linear interpolation along an axis: each new pixel lies between two old ones; edges are replicated.
+
+    before, after: their indices. share: the weight of the second, 0..1.
+    """
+
+    before: NDArray[np.intp]
+    after: NDArray[np.intp]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def between(cls, old: int, new: int) -> Interpolation:
+        """From `old` to `new` pixels; the ends of the axis stay where they are."""
+        position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        before = position.astype(np.intp)
+        return cls(before, np.minimum(before + 1, old - 1), (position - before).astype(np.float32))
+
+    def part(self, start: int, stop: int) -> tuple[slice, Interpolation]:
+        """The old pixels that the new pixels start..stop need, and the interpolation from these alone."""
+        needed = slice(int(self.before[start]), int(self.after[stop - 1]) + 1)
+        of_part = slice(start, stop)
+        return needed, Interpolation(
+            self.before[of_part] - needed.start, self.after[of_part] - needed.start, self.share[of_part]
+        )
+
+
 def resize(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Bilinear interpolation of a (C, Y, X) image to `shape` (Y, X), edges replicated, no antialiasing on reduction."""
-    rows = _between(image.shape[1], shape[0])
-    columns = _between(image.shape[2], shape[1])
-    wide = _interpolate(image, 1, *rows)
-    return _interpolate(wide, 2, *columns)
+    for axis, new in enumerate(shape, start=1):
+        image = _interpolate(image, axis, Interpolation.between(image.shape[axis], new))
+    return image
 
 
 def resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
@@ -45,24 +72,10 @@ def shrink_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:
     return np.asarray(labels[np.ix_(rows, columns)])
 
 
-def _between(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of `new` pixels along an axis: its two neighbours among `old` pixels, and the share of the second."""
-    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    before = position.astype(np.intp)
-    after = np.minimum(before + 1, old - 1)
-    return before, after, (position - before).astype(np.float32)
-
-
-def _interpolate(
-    image: NDArray[np.float32],
-    axis: int,
-    before: NDArray[np.intp],
-    after: NDArray[np.intp],
-    share: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    first, second = np.take(image, before, axis), np.take(image, after, axis)
-    weight = np.expand_dims(share, tuple(range(1, image.ndim - axis)))
-    return first + weight * (second - first)
+def _interpolate(image: NDArray[np.float32], axis: int, along: Interpolation) -> NDArray[np.float32]:
+    first, second = np.take(image, along.before, axis), np.take(image, along.after, axis)
+    share = np.expand_dims(along.share, tuple(range(1, image.ndim - axis)))
+    return first + share * (second - first)
 
 
 def _block_lengths(length: int, factor: int) -> NDArray[np.int64]:

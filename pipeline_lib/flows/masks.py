@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from pipeline_lib.core.compiled import compiled
 from pipeline_lib.core.labels import areas, bounding_boxes, keep, renumber
-from pipeline_lib.flows.follow import follow
+from pipeline_lib.flows.follow import BITS, follow
 from pipeline_lib.flows.targets import flow_errors
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ SEED_COUNT = 10  # more points than this must end on a pixel to make it a seed
 SEED_RADIUS = 2  # a seed has no busier pixel this near, in pixels along each axis
 SINK_COUNT = 2  # more points than this must end on a pixel to make it part of a sink
 SINK_RADIUS = 5  # a sink reaches this far from its seed, in pixels along each axis
+
+Enclosed: TypeAlias = Literal["absorb", "keep"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class MaskSettings:
         min_size: smaller objects, in pixels, are dropped; 0: none.
         max_size_fraction: objects that fill more than this fraction of the image are dropped.
         niter: steps along the flow; None leaves the number to the caller.
+        enclosed: whether an object that encloses others absorbs them, as in Cellpose 3, or keeps to background pixels.
     """
 
     cellprob_threshold: float = 0.0
@@ -38,6 +41,7 @@ class MaskSettings:
     min_size: int = 15
     max_size_fraction: float = 0.4
     niter: int | None = None
+    enclosed: Enclosed = "absorb"
 
 
 def masks_from_flow(
@@ -67,7 +71,7 @@ def masks_from_flow(
     if settings.flow_threshold:
         labels = drop_inconsistent(labels, flow, settings.flow_threshold)
     labels = drop_small(labels, settings.min_size)
-    return drop_small(fill_holes(labels), settings.min_size)
+    return drop_small(fill_holes(labels, settings.enclosed), settings.min_size)
 
 
 def _check(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
@@ -75,27 +79,43 @@ def _check(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
     if logit.ndim != 2 or flow.shape != (2, *logit.shape):
         faults.append(f"flow has shape {flow.shape} and logit {logit.shape}; (2, Y, X) and (Y, X) are needed")
     for name, values in {"flow": flow, "logit": logit}.items():
-        bad = values.size - np.count_nonzero(np.isfinite(values))
-        if bad:
-            faults.append(f"{bad} of {values.size} {name} values are not finite; look at the image and the weights")
+        faults += faults_of_values(name, count_not_finite(values), values.size)
     if faults:
         raise ValueError("; ".join(faults))
 
 
+def count_not_finite(values: NDArray[np.float32]) -> int:
+    """Count NaNs and infinities."""
+    return values.size - int(np.count_nonzero(np.isfinite(values)))
+
+
+def faults_of_values(name: str, not_finite: int, count: int) -> list[str]:
+    """Say what is wrong with an array of which so many values are not finite; an empty list if nothing is."""
+    if not_finite == 0:
+        return []
+    return [f"{not_finite} of {count} {name} values are not finite; look at the image and the weights"]
+
+
 def end_points(flow: NDArray[np.float32], foreground: NDArray[np.bool_], steps: int) -> NDArray[np.int32]:
     """Find the pixels (2, N) where the paths of the foreground pixels, in raster order, end; outside nothing moves."""
-    starts = np.stack(np.nonzero(foreground)).astype(np.float32)
-    return follow(np.where(foreground, flow, np.float32(0)), starts, steps).astype(np.int32)
+    starts = np.stack(np.nonzero(foreground)).astype(np.int64) << BITS
+    return (follow(np.where(foreground, flow, np.float32(0)), starts, steps) >> BITS).astype(np.int32)
 
 
 def label_by_sink(foreground: NDArray[np.bool_], ends: NDArray[np.int32]) -> NDArray[np.uint32]:
     """Give each foreground pixel the sink that holds its end point; pixels that end elsewhere become background."""
-    counts = np.zeros(foreground.shape, dtype=np.int32)
-    np.add.at(counts, (ends[0], ends[1]), 1)
+    counts = count_ends(ends, foreground.shape)
     sinks = paint_sinks(counts, find_seeds(counts))
     labels = np.zeros(foreground.shape, dtype=np.uint32)
     labels[foreground] = sinks[ends[0], ends[1]]
     return renumber(labels)
+
+
+def count_ends(ends: NDArray[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Count the (2, N) end points on each pixel of an image of a shape (Y, X)."""
+    counts = np.zeros(shape, dtype=np.int32)
+    np.add.at(counts.reshape(-1), np.ravel_multi_index((ends[0], ends[1]), shape), np.int32(1))
+    return counts
 
 
 def find_seeds(counts: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -163,22 +183,60 @@ def drop_small(labels: NDArray[np.uint32], min_size: int) -> NDArray[np.uint32]:
     return keep(labels, areas(labels) >= min_size)
 
 
-def fill_holes(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Fill what an object encloses, with edges for borders; what lies in there, other objects too, becomes its own.
+def fill_holes(labels: NDArray[np.uint32], enclosed: Enclosed = "absorb") -> NDArray[np.uint32]:
+    """Fill what an object encloses, with edges for borders.
 
-    Objects are filled in the order of their numbers.
+    "absorb": what lies in there, other objects too, becomes its own; objects are filled in the order of their numbers.
+    "keep": only background does; the innermost object takes it, as objects are filled in the opposite order.
     """
-    return _fill_holes(labels, bounding_boxes(labels))
+    boxes = bounding_boxes(labels)
+    return fill_these(labels, np.arange(1, len(boxes) + 1), boxes, enclosed)
+
+
+def fill_these(
+    labels: NDArray[np.uint32], numbers: NDArray[np.int64], boxes: NDArray[np.int32], enclosed: Enclosed
+) -> NDArray[np.uint32]:
+    """Fill the holes of N objects, in the order given, as `fill_holes` does; ``boxes`` (N, 4) bound them."""
+    if enclosed == "keep":
+        return _fill_holes(labels, numbers[::-1].copy(), boxes[::-1].copy(), np.uint32(0))
+    return _fill_holes(labels, numbers, boxes, np.uint32(labels.max(initial=0)))
 
 
 @compiled
-def _fill_holes(labels: NDArray[np.uint32], boxes: NDArray[np.int32]) -> NDArray[np.uint32]:
+def _fill_holes(
+    labels: NDArray[np.uint32], numbers: NDArray[np.int64], boxes: NDArray[np.int32], highest: np.uint32
+) -> NDArray[np.uint32]:
+    """Fill holes in the order given, over labels up to the highest one."""
     filled = labels.copy()
     for i, (top, left, bottom, right) in enumerate(boxes):
+        number = numbers[i]
         box = filled[top:bottom, left:right]
-        for y, x in np.argwhere(_holes(box == i + 1)):
-            box[y, x] = i + 1
+        for y, x in np.argwhere(_holes(box == number)):
+            if box[y, x] <= highest:
+                box[y, x] = number
     return filled
+
+
+@compiled
+def find_enclosed(
+    labels: NDArray[np.uint32], numbers: NDArray[np.int64], boxes: NDArray[np.int32]
+) -> list[tuple[np.int64, np.int64]]:
+    """List pairs of an object and a label, 0 too, that lies in its holes; each at least once.
+
+    Args:
+        labels: (Y, X).
+        numbers: (N,) the objects to look at.
+        boxes: (N, 4) their bounding boxes.
+    """
+    pairs = []
+    for i, (top, left, bottom, right) in enumerate(boxes):
+        number = previous = numbers[i]
+        box = labels[top:bottom, left:right]
+        for y, x in np.argwhere(_holes(box == number)):
+            if box[y, x] != previous:
+                previous = np.int64(box[y, x])
+                pairs.append((number, previous))
+    return pairs
 
 
 @compiled

@@ -70,7 +70,7 @@ def checked_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     Raises:
         ValueError: They are not. Inside `open_tiff` it becomes `UnreadableImage`.
     """
-    _check_page_list(tif)
+    check_page_list(tif)
     pages = [page.aspage() for page in tif.pages]
     _check_kind(pages)
     _check_stack(tif, len(pages))
@@ -79,7 +79,7 @@ def checked_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     return pages
 
 
-def _check_page_list(tif: tifffile.TiffFile) -> None:
+def check_page_list(tif: tifffile.TiffFile) -> None:
     """Every page points to the next, the last one to 0. Where the list breaks off, tifffile just stops."""
     count = len(tif.pages)
     tif.filehandle.seek(tif.pages.next_page_offset or 0)

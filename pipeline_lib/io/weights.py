@@ -6,25 +6,35 @@ file is ever executed. torch is imported only when tensors are read or written, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
+from pipeline_lib.core.catalogue import Model, close_names, official, usual_diameter
+from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SHIPPED = Path(__file__).parents[1] / "weights"
+MODELS_VARIABLE = "CELLPOSE_LOCAL_MODELS_PATH"
+USER_MODELS = "gui_models.txt"
 DIAMETERS = ("diam_mean", "diam_labels")
 _WIDTHS = (32, 64, 128, 256)
 _FIRST = "downsample.down.res_down_0.conv.conv_0.2.weight"
 _HEAD = "output.2.weight"
+_CHANNELS_IN, _CHANNELS_OUT = (1, 2), (1, 3)  # restoration and one-channel nets, segmentation
+_DAMAGED = (  # what torch raises at bytes that are not what it wrote
+    UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    struct.error,
+)  # fmt: skip
 
 Shape = tuple[int, ...]
 
@@ -50,32 +60,38 @@ class Weights:
     channels_out: int
 
 
-def find_weights(name_or_path: str | Path) -> Path:
-    """The file that a model name or path stands for.
+def models_folder() -> Path:
+    """The cache of models, shared with Cellpose: `$CELLPOSE_LOCAL_MODELS_PATH`, else `~/.cellpose/models`."""
+    return Path(os.environ.get(MODELS_VARIABLE) or Path.home() / ".cellpose" / "models").expanduser()
 
-    Anything with a folder or an ending is a path. A bare name is looked up among the shipped weights, then in
-    `$CELLPOSE_LOCAL_MODELS_PATH` (else `~/.cellpose/models`), where "cyto2" also finds "cyto2torch_0".
+
+def user_models() -> tuple[str, ...]:
+    """Names of models that users added to the cache: the lines of its `gui_models.txt`."""
+    listed = models_folder() / USER_MODELS
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The file that a model name or path stands for. Nothing is downloaded.
+
+    Anything with a folder is a path. A bare name is that of a shipped model, of an official one ("cyto2" is the file
+    "cyto2torch_0"), or of any file in the cache of models; one with an ending is first tried as a path.
+    Raises WeightsError: no such file, with the command that fetches it where there is one; or a model that no network
+    here can run.
     """
     asked = Path(name_or_path).expanduser()
-    if asked.suffix or asked.name != str(name_or_path):
+    if asked.name != str(name_or_path) or (asked.suffix and asked.is_file()):
         if not asked.is_file():
             raise WeightsError(f"{asked}: no such weights file")
         return asked
-    places = _places()
-    for folder, patterns in places.items():
-        for candidate in (folder / pattern.format(asked) for pattern in patterns):
-            if candidate.is_file():
-                return candidate
-    raise WeightsError(
-        f"no weights named {asked.name!r} in {' or '.join(map(str, places))}; available: {_available(places)}. "
-        "Give one of these names, or a path to a .safetensors or Cellpose 1-3 file"
-    )
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    model = official(asked.name)
+    if model and (model.refused or model.kind == "size"):
+        raise WeightsError(f"{asked.name} {model.refused or 'is a size model, not a network'}")
+    for candidate in _candidates(asked.name, model):
+        if candidate.is_file():
+            return candidate
+    raise WeightsError(_absent(asked.name, model))
 
 
 def checksums(named: Mapping[str, str]) -> dict[str, str]:
@@ -86,14 +102,17 @@ def checksums(named: Mapping[str, str]) -> dict[str, str]:
 def load_weights(path: Path) -> Weights:
     """Read and check a `.safetensors` file or a PyTorch state dict of the Cellpose 1-3 network.
 
-    Files without diameters get 30 pixels, or 17 where the file name contains "nuclei".
+    Files without diameters get the usual ones for their name. A file that bears the name of an official model works at
+    the diameter of that model, whatever it says itself, as in Cellpose; what it was trained on, it says itself.
     Raises WeightsError: no file, not a plain state dict of tensors, a Cellpose 4 model, or another architecture.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     read = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in read.items()}
-    state = _default_diameters(path.name) | state
+    state = _usual_diameters(path.name, DIAMETERS) | state
+    if official(path.name):
+        state |= _usual_diameters(path.name, ("diam_mean",))
     _check_layout(state, path)
     diam_mean, diam_labels = (_diameter(state[key], key, path) for key in DIAMETERS)
     return Weights(
@@ -151,15 +170,39 @@ def _norm_and_conv(prefix: str, position: str, kernel: Shape) -> dict[str, Shape
     return {**norm, f"{prefix}.0.num_batches_tracked": (), **conv}
 
 
-def _places() -> dict[Path, tuple[str, ...]]:
-    """Folders that hold models by name, each with its patterns for the file of a model."""
-    models = os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or Path.home() / ".cellpose" / "models"
-    return {SHIPPED: ("{}.safetensors",), Path(models): ("{}", "{}torch_0", "{}.safetensors")}
+def _candidates(name: str, model: Model | None) -> Iterator[Path]:
+    """Files that a bare name may stand for, in order. An official name never stands for a user's file."""
+    yield SHIPPED / f"{name}.safetensors"
+    yield models_folder() / (model.file if model else name)
+    yield models_folder() / f"{name}.safetensors"
 
 
-def _available(places: Iterable[Path]) -> str:
-    files = (path for folder in places if folder.is_dir() for path in folder.iterdir() if path.is_file())
-    return ", ".join(sorted({path.stem for path in files if path.suffix in ("", ".safetensors")})) or "none"
+def fetch_command(model: Model) -> str:
+    """What to type, where there is internet, to get an official model into the same folder."""
+    elsewhere = os.environ.get(MODELS_VARIABLE)
+    folder = f"{MODELS_VARIABLE}={shlex.quote(elsewhere)} " if elsewhere else ""
+    return f"{folder}wellpose models fetch {model.name}"
+
+
+def _absent(name: str, model: Model | None) -> str:
+    if model:
+        return (
+            f"{name} is an official model, but {models_folder() / model.file} is not there. Nothing is downloaded "
+            f"during a run: on a computer with internet (on a cluster: the login node) type: {fetch_command(model)}"
+        )
+    alike = f" Official models with a name like it: {', '.join(close)}." if (close := close_names(name)) else ""
+    return (
+        f"no weights named {name!r} in {SHIPPED} or {models_folder()}; available: {_available()}.{alike} "
+        "Give one of these names, or a path to a .safetensors or Cellpose 1-3 file"
+    )
+
+
+def _available() -> str:
+    folders = [folder for folder in (SHIPPED, models_folder()) if folder.is_dir()]
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    plain = {path.stem for path in files if path.suffix in ("", ".safetensors") and not path.name.startswith(".")}
+    users = {name for name in user_models() if (models_folder() / name).is_file()}
+    return ", ".join(sorted(plain | users)) or "none"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -177,7 +220,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, LookupError):
+    except _DAMAGED:
         raise WeightsError(
             f"{path}: damaged, or holds more than tensors, which is refused because unpickling it could run code. "
             "A PyTorch file with a plain state dict (key -> tensor) is allowed"
@@ -204,6 +247,8 @@ def _check_layout(state: Mapping[str, Tensor], path: Path) -> None:
     wanted = layout(channels_in, channels_out)
     common = wanted.keys() & found.keys()
     odd = [f"{key} {found[key]} instead of {wanted[key]}" for key in common if found[key] != wanted[key]]
+    if channels_in not in _CHANNELS_IN or channels_out not in _CHANNELS_OUT:
+        odd.append(f"{channels_in} -> {channels_out} channels instead of 1 or 2 -> 1 or 3")
     faults = {"missing": wanted.keys() - found.keys(), "unexpected": found.keys() - wanted.keys(), "wrong shape": odd}
     said = [f"{len(items)} {fault}: {_few(sorted(items))}" for fault, items in faults.items() if items]
     if said:
@@ -216,10 +261,10 @@ def _few(items: Iterable[str]) -> str:
     return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
 
 
-def _default_diameters(file_name: str) -> dict[str, Tensor]:
+def _usual_diameters(file_name: str, keys: Iterable[str]) -> dict[str, Tensor]:
     import torch
 
-    return {key: torch.tensor([17.0 if "nuclei" in file_name else 30.0]) for key in DIAMETERS}
+    return {key: torch.tensor([usual_diameter(file_name)]) for key in keys}
 
 
 def _diameter(entry: Tensor, key: str, path: Path) -> float:

@@ -134,7 +134,7 @@ class FlowNet(nn.Module):
 
     def __init__(self, channels_in: int = 2, channels_out: int = 3) -> None:
         super().__init__()
-        self.channels_in = channels_in
+        self.channels_in, self.channels_out = channels_in, channels_out
         self.downsample = Encoder(channels_in)
         self.upsample = Decoder()
         self.output = activated_conv(WIDTHS[0], channels_out, kernel=1)

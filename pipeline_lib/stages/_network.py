@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.segmentation import Network, prepare_network
+from pipeline_lib.segmentation import Network, RunSettings, prepare_network
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 
 
 def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
     """The network of a label image, on the device the settings choose."""
-    return prepare_network(load_weights(find_weights(made.weights)).state, settings.device, settings.precision)
+    run = RunSettings(settings.device, settings.precision, settings.batch_size)
+    return prepare_network(load_weights(find_weights(made.weights)).state, run)
 
 
 def mask_settings(made: NetworkLabels) -> MaskSettings:

@@ -80,7 +80,7 @@ def _estimate(
         network_input(read_field(job.plate.raw, well, fields_of(job.plate.raw, well)[0]), names, made, settings, ranges)
         for well in chosen
     ]
-    return round(estimate_diameter(network, images, mask_settings(made), settings.batch_size), 2)
+    return round(estimate_diameter(network, images, mask_settings(made)), 2)
 
 
 def _spread(length: int, count: int) -> list[int]:

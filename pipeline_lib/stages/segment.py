@@ -78,7 +78,7 @@ class Segment:
     def about(self) -> dict[str, Any]:
         """What the record says of the networks; where and how they ran only if they did."""
         used = self.networks if "networks" in vars(self) else {}
-        ran = {name: f"{network.device}, {network.precision}" for name, network in used.items()}
+        ran = {name: f"{network.predict.device}, {network.predict.precision}" for name, network in used.items()}
         return {"weights": self.weights, "ran_on": ran}
 
     def wanted(self, well: str) -> str | None:
@@ -134,7 +134,7 @@ class Segment:
 
         ranges, diameter = self.calibration["ranges"], self.calibration["diameters"][name]
         inputs = [network_input(image, names, made, self.settings, ranges) for image in images]
-        return segment_fields(self.networks[name], inputs, diameter, mask_settings(made), self.settings.batch_size)
+        return list(segment_fields(self.networks[name], inputs, diameter, mask_settings(made)))
 
     def _commit(self, target: Path, frames: Sequence[Compartments], wanted: str) -> None:
         sweep(target)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,14 @@ class TileAxis:
         starts = np.linspace(0, padded - tile, count).astype(int)
         return cls(length, MARGIN + extra // 2, MARGIN + extra - extra // 2, tile, tuple(starts.tolist()))
 
+    @classmethod
+    def cover_twice(cls, length: int) -> TileAxis:
+        """Full tiles that lie at least twice over `length` pixels, for predictions from mirrored tiles."""
+        once = cls.cover(length)
+        padded = max(once.padded, TILE)
+        starts = np.linspace(0, padded - TILE, max(2, ceil(2 * padded / TILE))).astype(int)
+        return cls(length, once.before, padded - once.before - length, TILE, tuple(starts.tolist()))
+
     @property
     def padded(self) -> int:
         """Length with its padding."""
@@ -77,17 +86,31 @@ class TileAxis:
         return total
 
 
+class Tile(NamedTuple):
+    """A tile's place in the padded image, and the axes (-2: y, -1: x) along which the network sees it mirrored."""
+
+    y: slice
+    x: slice
+    mirrored: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class TileGrid:
-    """The tiles of a (Y, X) image: every pair of a tile along y and one along x."""
+    """The tiles of a (Y, X) image: every pair of a tile along y and one along x; `mirrored`: every other one is."""
 
     y: TileAxis
     x: TileAxis
+    mirrored: bool = False
 
     @classmethod
     def cover(cls, shape: tuple[int, int]) -> TileGrid:
         """The grid for an image of `shape` (Y, X)."""
         return cls(TileAxis.cover(shape[0]), TileAxis.cover(shape[1]))
+
+    @classmethod
+    def cover_twice(cls, shape: tuple[int, int]) -> TileGrid:
+        """The grid for test-time augmentation: odd columns mirrored along y, odd rows along x, as in Cellpose 3."""
+        return cls(TileAxis.cover_twice(shape[0]), TileAxis.cover_twice(shape[1]), mirrored=True)
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -99,15 +122,12 @@ class TileGrid:
         """Shape of every tile."""
         return self.y.tile, self.x.tile
 
-    @property
-    def inner(self) -> tuple[slice, slice]:
-        """Where the image lies within the padded image."""
-        return self.y.inner, self.x.inner
-
-    def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Each tile as slices of the padded image, y in the outer loop."""
-        for top, left in product(self.y.starts, self.x.starts):
-            yield slice(top, top + self.y.tile), slice(left, left + self.x.tile)
+    def tiles(self) -> Iterator[Tile]:
+        """Each tile, y in the outer loop."""
+        for (j, top), (i, left) in product(enumerate(self.y.starts), enumerate(self.x.starts)):
+            odd = tuple(axis for axis, number in ((-2, i), (-1, j)) if number % 2)
+            place = slice(top, top + self.y.tile), slice(left, left + self.x.tile)
+            yield Tile(*place, odd if self.mirrored else ())
 
     def weights(self) -> NDArray[np.float64]:
         """Weight of each pixel of a tile, of shape `tile`."""

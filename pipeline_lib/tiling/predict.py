@@ -1,21 +1,27 @@
-"""A network over images of any size: cut into tiles, run in batches, blended back."""
+"""A network over images of any size: cut into tiles, run in batches, blended back, row by row.
+
+Tiles and batches follow the whole image's own grid, and rows are handed out as soon as no further tile touches them. So
+the memory needed is that of one row of tiles, and the result is the same however it is consumed.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
-from pipeline_lib.tiling.boxes import TileGrid
+from pipeline_lib.core.ahead import ahead
+from pipeline_lib.tiling.boxes import Tile, TileGrid
+from pipeline_lib.tiling.sources import Pixels, Source
 
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
-Tile = tuple[slice, slice]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 FLOW_UNIT = 5.0  # network output for a flow of one pixel per step
@@ -23,11 +29,31 @@ FLOW_UNIT = 5.0  # network output for a flow of one pixel per step
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How tiles go through the network: how many at once, where, and in which number type it computes."""
+    """How tiles go through the network: how many at once, where, and in which number type it computes.
+
+    augment: also look at mirrored tiles and average (test-time augmentation); only for networks that predict flows.
+    """
 
     batch_size: int
     device: torch.device
     precision: torch.dtype
+    augment: bool = False
+
+    def grid(self, shape: tuple[int, int]) -> TileGrid:
+        """The tiles of an image of `shape` (Y, X)."""
+        return TileGrid.cover_twice(shape) if self.augment else TileGrid.cover(shape)
+
+
+class Band(NamedTuple):
+    """Some rows of the blended output of one image, all columns; an image's bands come in order and without gaps.
+
+    image: its number among the sources. output: (C_out, rows, X). style: with the last band of an image its style
+    (256,), of length 1; None before.
+    """
+
+    image: int
+    output: Tensor
+    style: Tensor | None
 
 
 class Prediction(NamedTuple):
@@ -73,72 +99,115 @@ def predict(net: Net, image: NDArray[np.float32], settings: PredictSettings) -> 
 
 
 def predict_many(net: Net, images: Sequence[NDArray[np.float32]], settings: PredictSettings) -> list[Prediction]:
-    """As `predict` for images of any shapes; tiles of equal size share batches, whichever image they are from."""
+    """As `predict` for images of any shapes; neighbours whose tiles have one size share batches."""
+    sources = [Pixels(image, len(image), settings.device) for image in images]
     return [
         Prediction(output[:2] / np.float32(FLOW_UNIT), output[2], style)
-        for output, style in run_tiled(net, images, settings)
+        for output, style in whole_images(run_tiled(net, sources, settings))
     ]
 
 
-def run_tiled(
-    net: Net, images: Sequence[NDArray[np.float32]], settings: PredictSettings
-) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Any network's blended output (C_out, Y, X) and style (256,) for each (C, Y, X) image."""
-    canvases = [_Canvas(image) for image in images]
-    for batch in _batches(canvases, settings.batch_size):
-        tiles = np.stack([canvas.cut(tile) for canvas, tile in batch])
-        for (canvas, tile), output, style in zip(batch, *_run(net, tiles, settings), strict=True):
-            canvas.blend(tile, output, style)
-    return [canvas.finish() for canvas in canvases]
+def whole_images(bands: Iterable[Band]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Each image's output (C_out, Y, X) and style (256,), put together from its bands."""
+    for _, of_image in groupby(bands, key=lambda band: band.image):
+        parts = list(of_image)
+        style = parts[-1].style
+        assert style is not None, "the last band brings the style"
+        yield torch.cat([part.output for part in parts], dim=1).cpu().numpy(), style.cpu().numpy()
+
+
+def run_tiled(net: Net, sources: Iterable[Source], settings: PredictSettings) -> Iterator[Band]:
+    """Any network's blended output for each image, one image after the other, in bands of rows from top to bottom.
+
+    The next batch is read and cut while the network is busy with one.
+    """
+    for batch in ahead(_batches(_cut(sources, settings), settings.batch_size)):
+        outputs, styles = _run(net, torch.stack([cut.pixels for cut in batch]), settings)
+        for cut, output, style in zip(batch, outputs, styles, strict=True):
+            yield from cut.canvas.blend(cut.tile, output, style)
+
+
+class _Cut(NamedTuple):
+    """A tile on its way through the network, with the pixels (C, Y, X) that the network sees."""
+
+    canvas: _Canvas
+    tile: Tile
+    pixels: Tensor
+
+
+def _cut(sources: Iterable[Source], settings: PredictSettings) -> Iterator[_Cut]:
+    """All tiles of all images."""
+    for number, source in enumerate(sources):
+        canvas = _Canvas(number, settings.grid(source.shape[1:]), settings.device)
+        for row, tiles in groupby(canvas.grid.tiles(), key=lambda tile: tile.y):
+            strip = _padded_rows(source, canvas.grid, row)
+            for tile in tiles:
+                yield _Cut(canvas, tile, strip[:, :, tile.x].flip(tile.mirrored))
+
+
+def _padded_rows(source: Source, grid: TileGrid, rows: slice) -> Tensor:
+    """Some rows of the padded image, which is zero around the source's own pixels."""
+    start, stop = (min(max(edge - grid.y.before, 0), grid.y.length) for edge in (rows.start, rows.stop))
+    above, below = start + grid.y.before - rows.start, rows.stop - grid.y.before - stop
+    return pad(source.rows(start, stop), (grid.x.before, grid.x.after, above, below))
+
+
+def _batches(tiles: Iterable[_Cut], size: int) -> Iterator[list[_Cut]]:
+    """Up to `size` tiles of one shape at a time, in their order."""
+    for _, alike in groupby(tiles, key=lambda cut: cut.pixels.shape):
+        while batch := list(islice(alike, size)):
+            yield batch
 
 
 class _Canvas:
-    """One image on its way through the network: what is cut from, and what is painted on."""
+    """What one image's tiles are painted on: the rows that the tiles of one row of the grid cover."""
 
-    def __init__(self, image: NDArray[np.float32]) -> None:
-        self.grid = TileGrid.cover((image.shape[1], image.shape[2]))
-        y, x = self.grid.y, self.grid.x
-        self._image = np.pad(image, ((0, 0), (y.before, y.after), (x.before, x.after)))
-        self._weights = self.grid.weights()
-        self._painted: NDArray[np.float32] | None = None
-        self._style = np.zeros((), np.float32)
+    def __init__(self, number: int, grid: TileGrid, device: torch.device) -> None:
+        self.grid = grid
+        self._number = number
+        self._weights = torch.from_numpy(grid.weights().astype(np.float32)).to(device)
+        self._painted = torch.zeros(())
+        self._style = torch.zeros(())
+        self._count = 0
 
-    def cut(self, tile: Tile) -> NDArray[np.float32]:
-        return self._image[:, *tile]
-
-    def blend(self, tile: Tile, output: NDArray[np.float32], style: NDArray[np.float32]) -> None:
-        """Add one tile's output, weighted towards its middle, and its style."""
-        if self._painted is None:
-            self._painted = np.zeros((len(output), *self.grid.padded), np.float32)
-        self._painted[:, *tile] += output * self._weights
+    def blend(self, tile: Tile, output: Tensor, style: Tensor) -> Iterator[Band]:
+        """Add a tile's output, weighted towards its middle, and its style; the last tile of a row frees a band."""
+        if not self._count:
+            self._painted = output.new_zeros(len(output), self.grid.y.tile, self.grid.x.padded)
+            self._style = torch.zeros_like(style)
+        self._painted[:, :, tile.x] += _turned_back(output, tile.mirrored) * self._weights
         self._style = self._style + style
+        self._count += 1
+        if self._count % len(self.grid.x.starts) == 0:
+            yield from self._finished(self._count // len(self.grid.x.starts) - 1)
 
-    def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The weighted mean of all tiles without the padding, and the mean style brought to length 1."""
-        assert self._painted is not None, "every grid has at least one tile"
-        output = self._painted[:, *self.grid.inner] / self.grid.total_weights()[self.grid.inner]
-        length = np.linalg.norm(self._style)
-        return output.astype(np.float32), self._style / (length if length > 0 else np.float32(1))
+    def _finished(self, row: int) -> Iterator[Band]:
+        """After a row of tiles: the rows of pixels that no later tile touches, as weighted means, without padding."""
+        y, x = self.grid.y, self.grid.x
+        top, bottom = (*y.starts, y.padded)[row : row + 2]
+        painted, self._painted = self._painted, pad(self._painted[:, bottom - top :], (0, 0, 0, bottom - top))
+        inner = slice(max(top, y.inner.start), min(bottom, y.inner.stop))
+        if inner.start < inner.stop:
+            total = np.outer(y.total_weights()[inner], x.total_weights()[x.inner]).astype(np.float32)
+            rows = painted[:, inner.start - top : inner.stop - top, x.inner]
+            style = normalize(self._style, dim=0) if bottom == y.padded else None
+            yield Band(self._number, rows / torch.from_numpy(total).to(rows.device), style)
 
 
-def _batches(canvases: Sequence[_Canvas], size: int) -> Iterator[list[tuple[_Canvas, Tile]]]:
-    """All tiles of all canvases, up to `size` of one shape at a time."""
-    by_shape: defaultdict[tuple[int, int], list[tuple[_Canvas, Tile]]] = defaultdict(list)
-    for canvas in canvases:
-        by_shape[canvas.grid.tile].extend((canvas, tile) for tile in canvas.grid.tiles())
-    for tiles in by_shape.values():
-        for first in range(0, len(tiles), size):
-            yield tiles[first : first + size]
+def _turned_back(output: Tensor, mirrored: tuple[int, ...]) -> Tensor:
+    """The output (flow y, flow x, logit) for a mirrored tile, as it is for the tile itself."""
+    if not mirrored:
+        return output
+    signs = [-1.0 if -2 in mirrored else 1.0, -1.0 if -1 in mirrored else 1.0, 1.0]
+    return output.flip(mirrored) * output.new_tensor(signs)[:, None, None]
 
 
 @torch.inference_mode()
-def _run(
-    net: Net, tiles: NDArray[np.float32], settings: PredictSettings
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Output (N, C_out, Y, X) and styles (N, 256) of a stack of tiles (N, C, Y, X)."""
+def _run(net: Net, tiles: Tensor, settings: PredictSettings) -> tuple[Tensor, Tensor]:
+    """Output (N, C_out, Y, X) and styles (N, 256) of a stack of tiles (N, C, Y, X), in float32."""
     autocast = torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.precision == torch.bfloat16)
-    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # else a GPU rounds float32 to 10 bits
-    batch = torch.from_numpy(tiles).to(settings.device, memory_format=torch.channels_last)
+    # On a GPU: float32 is not rounded to 10 bits, and the same tiles give the same output each time.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with autocast, exact:
-        output, style = net(batch)
-    return output.float().cpu().numpy(), style.float().cpu().numpy()
+        output, style = net(tiles.contiguous(memory_format=torch.channels_last))
+    return output.float(), style.float()

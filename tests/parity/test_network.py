@@ -16,10 +16,12 @@ from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.arrays.resample import resize, resize_labels
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.nets.flownet import FlowNet, build
-from pipeline_lib.segmentation import flows_of_fields, prepare_network
-from pipeline_lib.tiling.predict import PredictSettings, predict, run_tiled
+from pipeline_lib.segmentation import RunSettings, flows_of_fields, prepare_network
+from pipeline_lib.tiling.predict import PredictSettings, predict, run_tiled, whole_images
+from pipeline_lib.tiling.sources import Pixels
 
-EXACT = PredictSettings(batch_size=4, device=torch.device("cpu"), precision=torch.float32)
+CPU = torch.device("cpu")
+EXACT = PredictSettings(batch_size=4, device=CPU, precision=torch.float32)
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
 
@@ -95,7 +97,7 @@ def test_network_output_and_style(peer: Any, weights_file: Path) -> None:
 def test_tiled_output_and_style(peer: Any, weights_file: Path, shape: tuple[int, int]) -> None:
     image = random_image(2, *shape)
     wanted, wanted_style = peer.core.run_net(peer_net(peer, weights_file), image.transpose(1, 2, 0)[None], batch_size=4)
-    ((found, style),) = run_tiled(build(load_weights(weights_file).state), [image], EXACT)
+    ((found, style),) = whole_images(run_tiled(build(load_weights(weights_file).state), [Pixels(image, 2, CPU)], EXACT))
     np.testing.assert_allclose(found, wanted[0].transpose(2, 0, 1), rtol=0, atol=1e-5)
     np.testing.assert_allclose(style, wanted_style[0], rtol=0, atol=1e-5)
 
@@ -135,7 +137,7 @@ def test_flows_of_a_field_from_array_to_array(
     _, (_, wanted_flow, wanted_logit, *_), wanted_style = model.eval(
         field, diameter=diameter, channels=[0, 0], compute_masks=False
     )
-    network = prepare_network(load_weights(starter).state, "cpu", "float32")
+    network = prepare_network(load_weights(starter).state, RunSettings("cpu", "float32"))
     image = normalise(field[None], [percentile_range(field, (1.0, 99.0))])
     ((flow, logit),) = flows_of_fields(network, [image], diameter)
     np.testing.assert_allclose(5 * flow, wanted_flow, rtol=0, atol=tolerance)

@@ -58,7 +58,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         cli.main([command, "--help"])
     assert end.value.code == 0
     assert command in capsys.readouterr().out
-    assert callable(import_module(f"pipeline_lib.stages.{command}").run)
+    assert callable(import_module(f"pipeline_lib.stages.{command.replace('-', '_')}").run)
 
 
 @pytest.mark.parametrize(

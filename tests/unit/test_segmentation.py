@@ -13,14 +13,17 @@ from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.segmentation import (
     Network,
+    RunSettings,
     estimate_diameter,
     flows_of_fields,
     median_diameter,
     prepare_network,
     segment_fields,
 )
+from pipeline_lib.tiling.predict import PredictSettings
 
 MASKS = MaskSettings(flow_threshold=None)
+EXACT = RunSettings(device="cpu", precision="float32")
 
 
 class UphillNet(nn.Module):
@@ -38,7 +41,7 @@ class UphillNet(nn.Module):
 
 
 def network_of(net: nn.Module, diameter: float = 20.0) -> Network:
-    return Network(net, diameter, diameter, 2, torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    return Network(net, diameter, diameter, 2, PredictSettings(8, torch.device("cpu"), torch.float32))  # type: ignore[arg-type]
 
 
 def cones(diameter: float, side: int = 240) -> np.ndarray:
@@ -80,7 +83,7 @@ def test_images_of_several_sizes_equal_each_alone() -> None:
     network = network_of(UphillNet())
     together = segment_fields(network, images, 18.0, MASKS)
     for image, labels in zip(images, together, strict=True):
-        np.testing.assert_array_equal(labels, segment_fields(network, [image], 18.0, MASKS)[0])
+        np.testing.assert_array_equal(labels, next(segment_fields(network, [image], 18.0, MASKS)))
 
 
 @pytest.mark.parametrize("diameter", [12.0, 20.0, 50.0])
@@ -105,18 +108,18 @@ def test_the_median_diameter_is_that_of_discs_of_equal_area() -> None:
 
 def test_channels_an_image_lacks_are_zero_and_too_many_are_refused() -> None:
     torch.manual_seed(0)
-    network = prepare_network(FlowNet().state_dict(), "cpu", "float32")
+    network = prepare_network(FlowNet().state_dict(), EXACT)
     one = np.random.default_rng(0).random((1, 40, 40), np.float32)
     two = np.concatenate([one, np.zeros_like(one)])
     ((flow, _),), ((same, _),) = (flows_of_fields(network, [image], 30.0) for image in (one, two))
     np.testing.assert_array_equal(flow, same)
-    with pytest.raises(ValueError, match="3 channels found; this network takes up to 2"):
+    with pytest.raises(ValueError, match=r"\(3, 40, 40\) found; this network takes \(C, Y, X\) with 1 to 2 channels"):
         flows_of_fields(network, [np.concatenate([two, one])], 30.0)
 
 
 def test_a_network_carries_its_own_diameters() -> None:
     state = FlowNet(1, 3).state_dict() | {"diam_mean": torch.tensor([17.0]), "diam_labels": torch.tensor([21.0])}
-    network = prepare_network(state, "cpu", "bfloat16")
+    network = prepare_network(state, RunSettings(device="cpu", precision="bfloat16"))
     assert (network.diam_mean, network.diam_labels, network.channels_in) == (17.0, 21.0, 1)
-    assert network.precision == torch.bfloat16
+    assert network.predict.precision == torch.bfloat16
     assert not network.net.training

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.weights import (
     WeightsError,
-    checksum,
     convert,
     find_weights,
     layout,
     load_weights,
     save_safetensors,
+    user_models,
 )
 from pipeline_lib.nets.flownet import build
 
@@ -68,7 +69,10 @@ def test_a_failed_write_leaves_the_old_file(state: dict[str, Tensor], tmp_path: 
     assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
 
 
-@pytest.mark.parametrize(("name", "diameter"), [("nucleitorch_0", 17.0), ("cytotorch_0", 30.0)])
+@pytest.mark.parametrize(
+    ("name", "diameter"),
+    [("nucleitorch_0", 17.0), ("cytotorch_0", 30.0), ("my_nuclei", 17.0), ("mine", 30.0), ("denoise_seg_nuclei", 17.0)],
+)
 def test_old_files_without_diameters_get_the_usual_ones(
     state: dict[str, Tensor], tmp_path: Path, name: str, diameter: float
 ) -> None:
@@ -76,6 +80,38 @@ def test_old_files_without_diameters_get_the_usual_ones(
     weights = load_weights(tmp_path / name)
     assert (weights.diam_mean, weights.diam_labels) == (diameter, diameter)
     assert float(weights.state["diam_mean"]) == diameter
+
+
+@pytest.mark.parametrize(("name", "diameter"), [("nucleitorch_0", 17.0), ("cyto3", 30.0), ("mine", 17.3)])
+def test_official_models_work_at_the_diameter_of_their_name_others_at_their_own(
+    state: dict[str, Tensor], tmp_path: Path, name: str, diameter: float
+) -> None:
+    """A rewritten file keeps it under any name; what the objects in training measured always comes from the file."""
+    torch.save(state, tmp_path / name)
+    convert(tmp_path / name, tmp_path / "renamed.safetensors", {})
+    for weights in (load_weights(tmp_path / name), load_weights(tmp_path / "renamed.safetensors")):
+        assert weights.diam_mean == float(weights.state["diam_mean"]) == pytest.approx(diameter)
+        assert weights.diam_labels == pytest.approx(28.7001)
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (1, 3), (2, 1), (1, 1)])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_a_saved_network_loads_unchanged(tmp_path: Path, channels: tuple[int, int], *, zipped: bool) -> None:
+    """As official files are made: the state dict of a module, for segmentation or restoration, by new or old torch."""
+    torch.manual_seed(0)
+    network = build({key: torch.rand(shape) for key, shape in layout(*channels).items()})
+    path = tmp_path / "saved"
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=zipped)
+    weights = load_weights(path)
+    assert (weights.channels_in, weights.channels_out) == channels
+    wanted = network.state_dict()
+    assert all(torch.equal(weights.state[key], wanted[key]) for key in layout(*channels))
+
+
+def test_networks_of_other_channels_are_refused(tmp_path: Path) -> None:
+    torch.save({key: torch.ones(shape) for key, shape in layout(3, 3).items()}, tmp_path / "three")
+    with pytest.raises(WeightsError, match="3 -> 3 channels instead of 1 or 2 -> 1 or 3"):
+        load_weights(tmp_path / "three")
 
 
 class Trap:
@@ -134,6 +170,21 @@ def test_damaged_files_are_refused_with_their_path(tmp_path: Path, name: str, co
         load_weights(tmp_path / name)
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_files_are_refused_wherever_they_are_cut_or_changed(tmp_path: Path, *, zipped: bool) -> None:
+    path = tmp_path / "cut"
+    torch.save({"a": torch.zeros(3), "b": torch.ones(2, 2)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(whole), 150):
+        changed = bytearray(whole[: at + 1] if at % 2 else whole)
+        changed[at : at + 1] = rng.bytes(1)
+        path.write_bytes(changed)
+        with pytest.raises(WeightsError, match="cut: "):
+            load_weights(path)
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
 def test_impossible_diameters_are_refused(state: dict[str, Tensor], tmp_path: Path, value: float) -> None:
     torch.save(state | {"diam_labels": torch.tensor([value])}, tmp_path / "odd.pth")
@@ -159,14 +210,64 @@ def test_names_are_looked_up_and_paths_are_not(tmp_path: Path, monkeypatch: pyte
         load_weights(tmp_path / "nowhere.pth")
 
 
-def test_finding_and_hashing_do_not_import_torch(tmp_path: Path) -> None:
+def test_official_names_never_stand_for_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
+    (tmp_path / "cyto").touch()  # a user's; the official file is cytotorch_0
+    with pytest.raises(WeightsError, match="cytotorch_0 is not there"):
+        find_weights("cyto")
+    (tmp_path / "cyto.safetensors").touch()  # the official one, rewritten
+    assert find_weights("cyto") == tmp_path / "cyto.safetensors"
+    (tmp_path / "cytotorch_0").touch()
+    assert find_weights("cyto") == find_weights("cytotorch_0") == tmp_path / "cytotorch_0"
+
+
+def test_an_absent_official_model_tells_the_command_that_fetches_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path / "our models"))
+    with pytest.raises(WeightsError) as raised:
+        find_weights("cyto3")
+    command = f"CELLPOSE_LOCAL_MODELS_PATH='{tmp_path}/our models' wellpose models fetch cyto3"
+    assert str(raised.value).endswith(f"(on a cluster: the login node) type: {command}")
+    monkeypatch.delenv("CELLPOSE_LOCAL_MODELS_PATH")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        WeightsError, match=r"\.cellpose/models/cyto3 is not there.* type: wellpose models fetch cyto3$"
+    ):
+        find_weights("cyto3")
+
+
+def test_unknown_and_unusable_names_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
+    for name, told in (
+        ("denoise_cyto", "name like it: denoise_cyto3, denoise_cyto2, "),
+        ("size_cyto3", "is a size model, not a network"),
+        ("transformer_cp3", "transformer for an encoder, another architecture"),
+        ("cpsam", "Cellpose 4"),
+    ):
+        with pytest.raises(WeightsError, match=told):
+            find_weights(name)
+
+
+def test_user_added_models_have_names_with_or_without_an_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
+    (tmp_path / "gui_models.txt").write_text("CP_20260101\nours.v2\n\ngone\n")
+    (tmp_path / "CP_20260101").touch()
+    (tmp_path / "ours.v2").touch()
+    assert user_models() == ("CP_20260101", "ours.v2", "gone")
+    assert find_weights("ours.v2") == tmp_path / "ours.v2"
+    with pytest.raises(WeightsError, match=r"available: CP_20260101, ours\.v2, starter_nuclei\."):
+        find_weights("mine.v3")
+
+
+def test_finding_and_hashing_do_not_import_torch() -> None:
     program = (
-        "import sys; from pipeline_lib.io.weights import checksum, find_weights; "
+        "import sys; from pipeline_lib.io.checksums import checksum; from pipeline_lib.io.weights import find_weights; "
         "checksum(find_weights('starter_nuclei')); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_shipped_weights_are_the_originals_in_half_the_size(tmp_path: Path, shared: Path) -> None:

@@ -63,15 +63,15 @@ def test_tiles_blended_with_their_weights_give_the_image_back(shape: tuple[int, 
     grid = TileGrid.cover(shape)
     image = np.random.default_rng(0).normal(size=grid.padded)
     blended = np.zeros(grid.padded)
-    for tile in grid.tiles():
-        assert image[tile].shape == grid.tile
-        blended[tile] += image[tile] * grid.weights()
+    for y, x, _ in grid.tiles():
+        assert image[y, x].shape == grid.tile
+        blended[y, x] += image[y, x] * grid.weights()
     np.testing.assert_allclose(blended / grid.total_weights(), image, atol=1e-12)
-    assert image[grid.inner].shape == shape
+    assert image[grid.y.inner, grid.x.inner].shape == shape
 
 
 def test_tiles_run_along_x_first() -> None:
-    corners = [(y.start, x.start) for y, x in TileGrid.cover((300, 640)).tiles()]
+    corners = [(y.start, x.start) for y, x, _ in TileGrid.cover((300, 640)).tiles()]
     assert corners == sorted(corners)
     assert corners[:2] == [(0, 0), (0, 144)]
     assert len(corners) == 2 * 4

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline_lib.nets.flownet import FlowNet
-from pipeline_lib.tiling.predict import PredictSettings, pick_device, pick_precision, predict, predict_many, run_tiled
+from pipeline_lib.tiling.predict import (
+    PredictSettings,
+    pick_device,
+    pick_precision,
+    predict,
+    predict_many,
+    run_tiled,
+    whole_images,
+)
+from pipeline_lib.tiling.sources import Pixels
 
 CPU = torch.device("cpu")
 PLAIN = PredictSettings(batch_size=3, device=CPU, precision=torch.float32)
@@ -66,9 +75,9 @@ def test_images_together_equal_images_alone(shapes: list[tuple[int, int]], batch
             np.testing.assert_array_equal(one, other)
 
 
-def test_tiles_of_several_images_fill_batches_and_sizes_stay_apart() -> None:
+def test_tiles_of_neighbouring_images_fill_batches_and_sizes_stay_apart() -> None:
     net = PixelNet()
-    images = [random_image(shape) for shape in [(544, 100), (30, 30), (544, 100), (200, 640)]]
+    images = [random_image(shape) for shape in [(544, 100), (544, 100), (30, 30), (200, 640)]]
     predict_many(net, images, PredictSettings(4, CPU, torch.float32))
     # 3 + 3 tiles of 224 x 128, 1 of 48 x 48, 4 of 224 x 224
     assert net.batches == [(4, 2, 224, 128), (2, 2, 224, 128), (1, 2, 48, 48), (4, 2, 224, 224)]
@@ -81,7 +90,7 @@ def test_one_tile_is_the_network_itself() -> None:
     padded = np.pad(image, ((0, 0), (15, 15), (11, 12)))
     with torch.no_grad():
         output, style = net(torch.from_numpy(padded)[None])
-    (found, found_style), *_ = run_tiled(net, [image], PLAIN)
+    ((found, found_style),) = whole_images(run_tiled(net, [Pixels(image, 1, CPU)], PLAIN))
     np.testing.assert_allclose(found, output[0, :, 15:65, 11:52].numpy(), atol=1e-5)
     np.testing.assert_allclose(found_style, style[0].numpy(), atol=1e-6)
 

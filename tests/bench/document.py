@@ -1,0 +1,69 @@
+"""`docs/benchmarks.md`, written from the results that the benchmarks left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+Written by the `make bench*` targets from `tests/bench/results/*.json`; do not edit. Times depend on the machine and on
+what else it does; ratios are medians over rounds in which both programs take turns.
+"""
+STAGES = ("image to labels", "image to flows", "flows to labels")
+
+
+def update_document() -> None:
+    """Write the page anew from all results there are."""
+    parts = [HEAD, *_segmentation(), *_memory()]
+    DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _segmentation() -> Iterator[str]:
+    for path in sorted(RESULTS.glob("segmentation-*.json")):
+        found = _read(path)
+        yield f"## Segmentation against cellpose 3.1.1.2, {found['device']}\n"
+        yield f"{_machine(found)}. Image (C, Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
+        yield "| image | stage | times faster | ours, s | cellpose, s |\n|---|---|---|---|---|"
+        for name, case in found["cases"].items():
+            for stage in STAGES:
+                timed = case[stage]
+                best = min(timed["our_seconds"]), min(timed["their_seconds"])
+                objects = f"{name}, {case['objects']} objects"
+                yield f"| {objects} | {stage} | {timed['times_faster']} | {best[0]} | {best[1]} |"
+        yield "\nSeconds are the best of the rounds. Average precision at IoU 0.9:\n"
+        for name, case in found["cases"].items():
+            agreement = case["average precision at IoU 0.9"]
+            told = ", ".join(f"{pair} {value}" for pair, value in agreement.items())
+            yield f"* {name} ({case['precision'].removeprefix('torch.')}): {told}"
+        yield ""
+
+
+def _memory() -> Iterator[str]:
+    path = RESULTS / "memory.json"
+    if not path.is_file():
+        return
+    found = _read(path)
+    yield "## Images of any size: memory and time, from flows in Zarr to labels in Zarr\n"
+    yield f"{_machine(found)}.\n"
+    yield "| image | objects | peak memory, MiB | seconds |\n|---|---|---|---|"
+    for run in found["runs"]:
+        image = f"{run['side']} x {run['side']}, {run['what']}"
+        yield f"| {image} | {run['objects']} | {run['peak_mib']} | {run['seconds']} |"
+    yield ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _machine(found: dict[str, Any]) -> str:
+    about = found["machine"]
+    gpu = f", {about['gpu']}" if about["gpu"] else ""
+    versions = f"torch {about['software']['torch']}, commit {about['commit']}"
+    return f"{about['processor']}, {about['cores']} cores{gpu}, {versions}"
