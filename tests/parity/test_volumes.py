@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from pipeline_lib.core.labels import renumber
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.flows.stitch import stitch_planes
-from pipeline_lib.flows.volume import clean, masks_from_volume_flow
+from pipeline_lib.flows.volume import clean, end_voxels, masks_from_volume_flow
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.metrics import average_precision
 from pipeline_lib.nets.flownet import FlowNet
@@ -118,19 +118,31 @@ def test_objects_from_flows(cellpose: SimpleNamespace, seed: int) -> None:
     assert average_precision(wanted, found, (0.75,))[0] >= 0.95
 
 
+def test_points_are_sampled_where_they_are(cellpose: SimpleNamespace) -> None:
+    """One step of one voxel takes the first plane to the second; in the peer the flow fades by half at the faces."""
+    inside = np.ones((12, 9, 9), bool)
+    flow = np.zeros((3, *inside.shape), np.float32)
+    flow[0] = 1
+    found = cellpose.dynamics.follow_flows(flow, np.nonzero(inside), niter=1, device=torch.device("cpu"))
+    theirs = np.asarray(found[0] if isinstance(found, tuple) else found)
+    middle = 9 * 9 // 2  # of the first plane
+    assert theirs[0, middle] == pytest.approx(0.5, abs=1e-5)
+    assert end_voxels(flow, inside, steps=1)[middle] == 9 * 9 + middle
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_holes_and_small_objects(cellpose: SimpleNamespace, seed: int) -> None:
     """Whole balls, since the peer takes dents in one edge of the bounding box for holes, and a ball is not there."""
     labels = np.zeros((14, 20, 46), np.uint32)
     for number, radius in enumerate((6, 4, 5), start=1):
-        distance = np.linalg.norm(np.indices(labels.shape).T - (8 + 15 * (number - 1), 10, 7), axis=-1).T
+        distance = np.linalg.norm(np.indices(labels.shape).T - (7, 10, 15 * number - 7), axis=-1).T
         labels[distance <= radius] = number
     labels *= np.random.default_rng(seed).random(labels.shape) > 0.2
     settings = MaskSettings(min_size=300)
     wanted = cellpose.utils.fill_holes_and_remove_small_masks(labels.astype(np.int32), min_size=300)
     found = clean(labels, settings)
     assert found.max() == 2
-    assert np.count_nonzero(found) > 1.1 * np.count_nonzero(labels % 2)
+    assert np.count_nonzero(found) > 1.05 * np.count_nonzero(labels % 2)  # both large balls had holes
     np.testing.assert_array_equal(found, renumber(wanted))
 
 

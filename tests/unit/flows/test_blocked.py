@@ -106,7 +106,7 @@ random_settings = st.builds(
 
 @pytest.mark.parametrize("draw", [noise, smooth, cells, plateaus, patches, rings])
 @given(st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 def test_blocks_give_the_labels_of_the_whole_image(draw, data):
     side = st.integers(1, 70)
     field = draw(np.random.default_rng(data.draw(st.integers(0, 10**9), "seed")), data.draw(st.tuples(side, side)))
@@ -176,6 +176,18 @@ def test_what_a_dropped_object_leaves_is_a_hole(enclosed):
     how = MaskSettings(flow_threshold=None, min_size=30, enclosed=enclosed)
     found, _ = label(field, how, 1, in_memory((16, 16), 2))
     assert np.array_equal(found, ring < 9)
+
+
+def test_an_object_of_which_a_few_pixels_are_left_is_dropped():
+    yy, xx = np.indices((30, 30))
+    ring = np.maximum(abs(yy - 15), abs(xx - 15))
+    labels = np.select([ring < 3, ring < 6, ring < 9, (yy == 29) & (xx < 9)], [2, 0, 1, 2], 0)
+    field = teleport(labels, np.random.default_rng(0))
+    for min_size, objects in ((10, 1), (9, 2)):
+        how = MaskSettings(flow_threshold=None, max_size_fraction=1, min_size=min_size)
+        found, report = label(field, how, 1, in_memory((16, 16), 2))
+        assert np.array_equal(found, masks_from_flow(*field, how, 1))
+        assert report.objects == objects
 
 
 def test_zarr_arrays_give_the_same():

@@ -65,6 +65,14 @@ def test_each_object_is_read_once_and_whole(grid, data):
             assert box.shape[1] <= 2 * grid.core[1]
 
 
+def test_small_objects_of_a_block_are_read_together_and_large_ones_alone():
+    boxes = np.array([[1, 1, 3, 3], [4, 2, 20, 30], [0, 16, 20, 17], [0, 0, 2, 31], [11, 16, 12, 17]])
+    first, second, _, _, last, _ = plan_readings(Grid((20, 40), (10, 15)), np.arange(5), boxes)
+    assert [(r.objects.tolist(), r.box) for r in first] == [([0, 1], (1, 1, 20, 30)), ([3], (0, 0, 2, 31))]
+    assert [(r.objects.tolist(), r.box) for r in second] == [([2], (0, 16, 20, 17))]
+    assert [r.objects.tolist() for r in last] == [[4]]
+
+
 @pytest.mark.parametrize(("core", "halo"), [((0, 5), 3), ((5, -1), 3), ((5, 5), 0)])
 def test_blocks_of_nothing_are_refused(core, halo):
     with pytest.raises(ValueError, match=r"at least 1"):

@@ -149,7 +149,7 @@ def test_longest_step(device, width, gather):
     """Points of 20 columns gather at the rim if it is nearer than the longest step, and stay apart if not."""
     flow, logit = np.full((2, 12, width), 1e6, dtype=np.float32), np.full((12, width), -1, dtype=np.float32)
     logit[:, :20] = 1
-    on_device, compiled = both(device, flow, logit, MaskSettings(flow_threshold=None), steps=1)
+    on_device, compiled = both(device, flow, logit, MaskSettings(flow_threshold=None, min_size=0), steps=1)
     assert (on_device.max() == 1) == gather
     assert np.array_equal(on_device, compiled)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def test_rows_of_a_resized_image_are_those_of_the_whole_to_the_bit(
     source = Resized(Pixels(image, 2, CPU), new)
     assert source.shape == (2, *new)
     edges = cuts(new[0], seed)
-    bands = [source.rows(start, stop).numpy() for start, stop in zip(edges, edges[1:], strict=False)]
+    bands = [source.rows(start, stop).numpy() for start, stop in itertools.pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(bands, axis=1), resize(image, new))
 
 
@@ -45,7 +47,7 @@ def test_rows_of_a_resized_image_are_those_of_the_whole_to_the_bit(
 def test_bands_are_resized_as_the_whole_is_to_the_bit(old: tuple[int, int], new: tuple[int, int], seed: int) -> None:
     image = random_image(old, seed)
     edges = cuts(old[0], seed)
-    bands = [torch.from_numpy(image[:, start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
+    bands = [torch.from_numpy(image[:, start:stop]) for start, stop in itertools.pairwise(edges)]
     found = torch.cat(list(resized_bands(bands, old, new)), dim=1)
     np.testing.assert_array_equal(found.numpy(), resize(image, new))
 
