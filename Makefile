@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test check unit lock config bench-bbbc013 bench-plan clean
+.PHONY: help setup demo test check unit lock config bench bench-memory bench-bbbc013 bench-plan gpu-test gpu-bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,11 +48,26 @@ config: $(READY)  ## write config/config.yaml, its schema and config/README.md a
 lock: $(READY)  ## resolve envs/*.lock.txt anew (torch stays out of the CPU lock: its build is yours to choose)
 	python envs/lock.py
 
+bench: $(PEER)  ## image to labels against cellpose 3.1.1.2, taking turns (about 20 minutes on two cores)
+	python tests/bench/segmentation.py
+
+bench-memory: $(READY)  ## memory and time for images of up to 16,384 x 16,384 pixels, from Zarr to labels in Zarr
+	python tests/bench/memory.py
+
 bench-bbbc013: $(READY)  ## the real plate BBBC013 end to end: counts, Z', time, memory (needs the shared data)
 	python tests/bench/bbbc013.py
 
 bench-plan: $(READY)  ## how long a dry run of a 384-well plate takes
 	python tests/bench/plan.py
+
+# On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
+GPU_PYTHON ?= python3
+
+gpu-test:  ## on a GPU: it gives the labels that the processor gives
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest tests/unit/flows/test_device.py tests/unit/test_gpu.py
+
+gpu-bench:  ## on a GPU: image to labels against cellpose 3.1.1.2 on the same GPU; results under tests/bench/results
+	PYTHONPATH=. $(GPU_PYTHON) tests/bench/segmentation.py --rounds 5
 
 clean:  ## remove the demo and all caches
 	rm -rf demo .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

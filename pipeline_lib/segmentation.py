@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline_lib.arrays.resample import resize_labels
-from pipeline_lib.core.ahead import ahead
 from pipeline_lib.core.labels import areas
 from pipeline_lib.core.sizes import SizeModel
 from pipeline_lib.flows.blocked import FlowField
@@ -33,6 +32,7 @@ from pipeline_lib.tiling.predict import (
 )
 from pipeline_lib.tiling.sources import Pixels, Resized, Source, resized_bands
 
+BATCH = {"cpu": 2, "cuda": 32}  # tiles at once
 FLOW_CHANNELS = 3  # flow y, flow x, cell logit
 STEPS = 200  # Euler steps for objects at the network's own size
 ROWS_AT_ONCE = 256  # rows in which flows are stored
@@ -50,13 +50,13 @@ class RunSettings:
     """Where and how a network runs.
 
     device: auto (a GPU where there is one), cpu, cuda or cuda:N. precision: auto (bfloat16 where the hardware
-    multiplies in it), float32 or bfloat16. batch_size: tiles at once. augment: average over mirrored tiles, at 2.5
-    times the cost.
+    multiplies in it), float32 or bfloat16. batch_size: tiles at once; None: 2 on a processor, 32 on a GPU. augment:
+    average over mirrored tiles, at 2.5 times the cost.
     """
 
     device: str = "auto"
     precision: Precision = "auto"
-    batch_size: int = 8
+    batch_size: int | None = None
     augment: bool = False
 
 
@@ -110,7 +110,9 @@ def prepare_network(
         diam_mean=float(net.diam_mean),
         diam_labels=float(net.diam_labels),
         channels_in=net.channels_in,
-        predict=PredictSettings(run.batch_size, device, pick_precision(run.precision, device), run.augment),
+        predict=PredictSettings(
+            run.batch_size or BATCH[device.type], device, pick_precision(run.precision, device), run.augment
+        ),
         sizes=sizes,
     )
 
@@ -118,10 +120,10 @@ def prepare_network(
 def segment_fields(network: Network, images: Sequence[Image], diameter: float, masks: MaskSettings) -> Iterator[Labels]:
     """Label images (Y, X), one by one, of scaled (C, Y, X) images whose objects measure about `diameter` pixels.
 
-    The network works on the next image while an image's pixels follow their flow; images of equal size share batches.
+    On a GPU the network works on the next image while the labels of one are made. Images of equal size share batches.
     """
     steps = network.steps(diameter)
-    for output in ahead(_whole_outputs(network, images, diameter)):
+    for output in network.predict.overlap(_whole_outputs(network, images, diameter)):
         yield labels_of(output, masks, steps)
 
 
@@ -210,7 +212,7 @@ def labels_of(output: Tensor, masks: MaskSettings, steps: int) -> Labels:
     """
     if output.device.type != "cpu":
         return masks_on_device(output[:2], output[2], masks, steps)
-    found = output.numpy()
+    found = np.ascontiguousarray(output.numpy())
     return masks_from_flow(found[:2], found[2], masks, steps)
 
 

@@ -101,6 +101,12 @@ class NetworkLabels(Section):
         0.4, description="Largest mean squared flow error of an object; null: no check"
     )
     min_size: int = Field(15, description="Objects with fewer pixels are removed")
+    enclosed: Literal["absorb", "keep"] = Field(
+        "absorb", description="What becomes of an object that lies inside another: part of it, or an object of its own"
+    )
+    niter: PositiveInt | None = Field(
+        None, description="Steps along the flow; null: 200, in proportion more for large objects. Long cells need more"
+    )
 
 
 class GrowLabels(Section):
@@ -163,7 +169,9 @@ class SegmentSettings(Section):
 
     wells_per_job: PositiveInt = scheduling(48, "Wells that one job segments: the network is loaded once per job")
     device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
-    batch_size: PositiveInt = scheduling(8, "Tiles that go through the network at once")
+    batch_size: PositiveInt | None = scheduling(
+        None, "Tiles that go through the network at once; null: 2 on a processor, 32 on a GPU"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
     )

@@ -19,7 +19,7 @@ from pipeline_lib.flows.masks import (
     SEED_RADIUS,
     SINK_COUNT,
     SINK_RADIUS,
-    _check,
+    check_values,
     drop_small,
     fill_holes,
 )
@@ -76,7 +76,7 @@ def _refuse(flow: Tensor, logit: Tensor) -> None:
     """Look on the device; copy faulty values to the host to have them refused there."""
     fits = logit.ndim == 2 and flow.shape == (2, *logit.shape)
     if not fits or not bool(flow.isfinite().all() & logit.isfinite().all()):
-        _check(flow.cpu().numpy(), logit.cpu().numpy())
+        check_values(flow.cpu().numpy(), logit.cpu().numpy())
 
 
 def _finish(labels: NDArray[np.uint32], settings: MaskSettings) -> NDArray[np.uint32]:

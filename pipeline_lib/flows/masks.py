@@ -63,7 +63,7 @@ def masks_from_flow(
     Raises:
         ValueError: shapes that do not fit, or values that are not finite.
     """
-    _check(flow, logit)
+    check_values(flow, logit)
     foreground = logit > settings.cellprob_threshold
     ends = end_points(flow, foreground, settings.niter or steps)
     labels = label_by_sink(foreground, ends)
@@ -74,7 +74,8 @@ def masks_from_flow(
     return drop_small(fill_holes(labels, settings.enclosed), settings.min_size)
 
 
-def _check(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
+def check_values(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
+    """Refuse what is no flow (2, Y, X) and logit (Y, X) of finite values: ValueError with all faults."""
     faults = []
     if logit.ndim != 2 or flow.shape != (2, *logit.shape):
         faults.append(f"flow has shape {flow.shape} and logit {logit.shape}; (2, Y, X) and (Y, X) are needed")

@@ -24,7 +24,11 @@ def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
 def mask_settings(made: NetworkLabels) -> MaskSettings:
     """How flows of this label image become objects."""
     return MaskSettings(
-        cellprob_threshold=made.cellprob_threshold, flow_threshold=made.flow_threshold, min_size=made.min_size
+        cellprob_threshold=made.cellprob_threshold,
+        flow_threshold=made.flow_threshold,
+        min_size=made.min_size,
+        niter=made.niter,
+        enclosed=made.enclosed,
     )
 
 

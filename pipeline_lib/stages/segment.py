@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ from pipeline_lib.stages._job import Job, make_current
 
 if TYPE_CHECKING:
     from pipeline_lib.segmentation import Network
+
+IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together
 
 Image = NDArray[Any]
 Labels = NDArray[np.uint32]
@@ -94,21 +97,21 @@ class Segment:
 
     def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
         counts = []
-        for field in self._fields(well):
-            frames = self._frames(well, field)
+        for field, made in groupby(self._made(well), key=lambda one: one[0]):
+            frames = [frame for _, frame in made]
             self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
             counts += [_counts(frame) for frame in frames]
         return {name: sum(of_frame[name] for of_frame in counts) for name in counts[0]}
 
-    def _frames(self, well: str, field: int) -> list[Compartments]:
-        """The compartments of a field, time point by time point; as many images at once as fill a batch."""
-        info, size = read_info(self.job.plate.raw), self.settings.batch_size
-        frames: list[Compartments] = []
-        for start in range(0, info.times, size):
-            times = range(start, min(start + size, info.times))
-            images = [read_field(self.job.plate.raw, well, field, time) for time in times]
-            frames += self._compartments(images, info.channel_names)
-        return frames
+    def _made(self, well: str) -> Iterator[tuple[int, Compartments]]:
+        """Each field with its compartments, time point by time point; several images share the network's batches."""
+        info = read_info(self.job.plate.raw)
+        places = [(field, time) for field in self._fields(well) for time in range(info.times)]
+        for start in range(0, len(places), IMAGES_AT_ONCE):
+            some = places[start : start + IMAGES_AT_ONCE]
+            images = [read_field(self.job.plate.raw, well, field, time) for field, time in some]
+            frames = self._compartments(images, info.channel_names)
+            yield from zip([field for field, _ in some], frames, strict=True)
 
     def _fields(self, well: str) -> list[int]:
         return fields_of(self.job.plate.raw, well) if read_attributes(self.job.plate.raw_well(well)) else []

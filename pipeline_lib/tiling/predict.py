@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,12 +24,16 @@ from pipeline_lib.tiling.sources import Pixels, Source
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
 Precision = Literal["auto", "float32", "bfloat16"]
 
+Item = TypeVar("Item")
+
 FLOW_UNIT = 5.0  # network output for a flow of one pixel per step
 
 
 @dataclass(frozen=True)
 class PredictSettings:
     """How tiles go through the network: how many at once, where, and in which number type it computes.
+
+    On a processor two tiles at once are fastest: more do not fit into its caches. A GPU wants many.
 
     augment: also look at mirrored tiles and average (test-time augmentation); only for networks that predict flows.
     """
@@ -38,6 +42,10 @@ class PredictSettings:
     device: torch.device
     precision: torch.dtype
     augment: bool = False
+
+    def overlap(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items, made in advance while a GPU is busy; a processor has no time to spare."""
+        return iter(items) if self.device.type == "cpu" else ahead(items)
 
     def grid(self, shape: tuple[int, int]) -> TileGrid:
         """The tiles of an image of `shape` (Y, X)."""
@@ -119,9 +127,9 @@ def whole_images(bands: Iterable[Band]) -> Iterator[tuple[NDArray[np.float32], N
 def run_tiled(net: Net, sources: Iterable[Source], settings: PredictSettings) -> Iterator[Band]:
     """Any network's blended output for each image, one image after the other, in bands of rows from top to bottom.
 
-    The next batch is read and cut while the network is busy with one.
+    On a GPU the next batch is read and cut while the network is busy with one.
     """
-    for batch in ahead(_batches(_cut(sources, settings), settings.batch_size)):
+    for batch in settings.overlap(_batches(_cut(sources, settings), settings.batch_size)):
         outputs, styles = _run(net, torch.stack([cut.pixels for cut in batch]), settings)
         for cut, output, style in zip(batch, outputs, styles, strict=True):
             yield from cut.canvas.blend(cut.tile, output, style)

@@ -134,7 +134,7 @@ def rules() -> dict[str, str]:
 def test_rules_verbs_and_stage_modules_have_the_same_names() -> None:
     modules = {path.stem for path in (REPOSITORY / "pipeline_lib" / "stages").glob("[a-z]*.py")}
     assert set(rules()) == set(STAGES) == set(BATCH_STAGES) | set(PLATE_STAGES)
-    assert modules == set(STAGES) | set(COMMANDS)
+    assert modules == set(STAGES) | {name.replace("-", "_") for name in COMMANDS}
     for stage in STAGES:
         assert callable(getattr(import_module(f"pipeline_lib.stages.{stage}"), stage))
 
