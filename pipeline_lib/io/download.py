@@ -120,7 +120,10 @@ def _locked(part: Path) -> IO[bytes]:
 
 def _is_at(stream: IO[bytes], path: Path) -> bool:
     """Whether the open file is the one that bears this name now."""
-    return path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(stream: IO[bytes], part: Path) -> None:
