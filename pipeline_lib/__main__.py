@@ -64,7 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_module(_module(command)).add_arguments(own)
     parsed = parser.parse_args(arguments)
     try:
-        return _run(parsed)
+        code = _run(parsed)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nwellpose {parsed.verb}: interrupted\n")
+        return 130  # what shells expect
+    except BrokenPipeError:  # whoever read has seen enough, as in `wellpose models list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, FileNotFoundError) as error:
         if parsed.verb in STAGES:
             raise

@@ -12,8 +12,9 @@ for the objects. Nothing is written but the target of `segment_large`, and no ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ __all__ = [
     "RunSettings",
     "VolumeSettings",
     "find_diameter",
+    "find_flows",
     "load_network",
     "segment_image",
     "segment_images",
@@ -54,6 +56,7 @@ Image = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
 CORE = (1024, 1024)  # pixels of a block of a large image
+IMAGES_AT_ONCE = 8
 SAMPLE = 2048  # pixels: the side of the middle part in which the diameter of objects is looked for
 
 
@@ -108,8 +111,10 @@ def segment_image(network: Network, image: Image, settings: ImageSettings | None
     return next(segment_images(network, [image], settings))
 
 
-def segment_images(network: Network, images: list[Image], settings: ImageSettings | None = None) -> Iterator[Labels]:
-    """The label image of each image, in turn; time points, for example.
+def segment_images(
+    network: Network, images: Iterable[Image], settings: ImageSettings | None = None
+) -> Iterator[Labels]:
+    """The label image of each image, in turn; time points, for example. Eight at a time are in memory.
 
     Each has its own intensity ranges; the object diameter, unless given, is that of the first.
 
@@ -117,9 +122,28 @@ def segment_images(network: Network, images: list[Image], settings: ImageSetting
         ValueError: as `segment_image`.
     """
     settings = settings or ImageSettings()
-    scaled = [_scaled(network, image, settings) for image in images]
-    diameter = settings.diameter or _diameter(network, scaled[0], settings.masks)
-    yield from segmentation.segment_fields(network, scaled, diameter, settings.masks)
+    waiting = (_scaled(network, image, settings) for image in images)
+    diameter = settings.diameter
+    while some := list(islice(waiting, IMAGES_AT_ONCE)):
+        diameter = diameter or _diameter(network, some[0], settings.masks)
+        yield from segmentation.segment_fields(network, some, diameter, settings.masks)
+
+
+def find_flows(
+    network: Network, image: Image, settings: ImageSettings | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What the network says of an image (C, Y, X) or (Y, X): flow (2, Y, X), y first, and cell logit (Y, X).
+
+    The flow is in pixels per step, a fifth of Cellpose's; the logit is above 0 inside cells.
+
+    Raises:
+        ValueError: as `segment_image`.
+    """
+    settings = settings or ImageSettings()
+    scaled = _scaled(network, image, settings)
+    diameter = settings.diameter or _diameter(network, scaled, settings.masks)
+    (found,) = segmentation.flows_of_fields(network, [scaled], diameter)
+    return found
 
 
 def segment_large(
@@ -133,18 +157,21 @@ def segment_large(
 
     Args:
         network: as `load_network` gives it.
-        image: an array of numpy or zarr, or anything that is sliced like them.
-        target: (Y, X) uint32, written block by block; best of chunks that divide 1024.
+        image: an array of numpy or zarr, or anything that is sliced like them. It is read in bands of rows, each row up
+            to three times: chunks that are flat and wide, or a cache, spare decompression.
+        target: (Y, X) uint32, written block by block; best of chunks that divide 1024. After an error it holds parts of
+            unfinished labels.
         settings: as for `segment_image`, but intensities can be scaled by ranges alone.
         progress: told what is being done, and how much of how much is done.
 
     Needs disk space for temporary arrays; set TMPDIR to choose where.
 
     Raises:
-        ValueError: as `segment_image`.
+        ValueError: as `segment_image`, or a target that cannot hold the labels.
     """
     settings = settings or ImageSettings()
     pixels = _scaled_view(network, image, settings)
+    _check_target(target, pixels.shape[1:])
     diameter = settings.diameter or _diameter(network, pixels, settings.masks)
     halo = max(64, math.ceil(2 * diameter))
     with scratch_arrays() as scratch:
@@ -158,7 +185,7 @@ def segment_large(
 def segment_volume(
     network: Network, volume: Image, settings: ImageSettings | None = None, sides: VolumeSettings | None = None
 ) -> Labels:
-    """The label image (Z, Y, X) of a volume (C, Z, Y, X), looked at from three sides.
+    """The label image (Z, Y, X) of a volume (C, Z, Y, X) or (Z, Y, X), looked at from three sides.
 
     The diameter, unless given, is that of objects in the middle plane. The flow threshold is not looked at.
 
@@ -173,7 +200,7 @@ def segment_volume(
 def segment_planes(
     network: Network, volume: Image, settings: ImageSettings | None = None, threshold: float = 0.25
 ) -> Labels:
-    """The label image (Z, Y, X) of a volume (C, Z, Y, X), segmented plane by plane.
+    """The label image (Z, Y, X) of a volume (C, Z, Y, X) or (Z, Y, X), segmented plane by plane.
 
     Objects of neighbouring planes are linked where the shared part of their union reaches `threshold` (0..1).
 
@@ -186,7 +213,7 @@ def segment_planes(
 
 
 def find_diameter(network: Network, image: Readable, settings: ImageSettings | None = None) -> float:
-    """The diameter, in pixels, of the objects in an image (C, Y, X), whatever diameter the settings name.
+    """The diameter, in pixels, of the objects in an image (C, Y, X) or (Y, X), whatever diameter the settings name.
 
     Looks at the middle of the image, up to 2048 x 2048 pixels, as the network's size model tells; without one by
     segmenting again until diameter and objects agree.
@@ -195,15 +222,15 @@ def find_diameter(network: Network, image: Readable, settings: ImageSettings | N
         ValueError: as `segment_image`.
     """
     settings = settings or ImageSettings()
-    if settings.normalise.by_ranges:
+    if settings.normalise.by_ranges and len(image.shape) > 2:
         return _diameter(network, _scaled_view(network, image, settings), settings.masks)
     return _diameter(network, _scaled(network, np.asarray(image[(slice(None),)]), settings), settings.masks)
 
 
 def _diameter(network: Network, image: Readable, masks: MaskSettings) -> float:
     """As `find_diameter` for a scaled image (C, Y, X)."""
-    rows, columns = (slice(max(0, (length - SAMPLE) // 2), (length + SAMPLE) // 2) for length in image.shape[1:])
-    sample = np.asarray(image[:, rows], np.float32)[:, :, columns]
+    middle = (slice(max(0, (length - SAMPLE) // 2), (length + SAMPLE) // 2) for length in image.shape[1:])
+    sample = np.asarray(image[(slice(None), *middle)], np.float32)
     if network.sizes is not None:
         return segmentation.diameter_by_style(network, network.sizes, sample, masks)
     return segmentation.estimate_diameter(network, [sample], masks)
@@ -211,12 +238,15 @@ def _diameter(network: Network, image: Readable, masks: MaskSettings) -> float:
 
 def _scaled(network: Network, image: Image, settings: ImageSettings) -> NDArray[np.float32]:
     """The chosen channels of an image in memory, checked and scaled, (C, Y, X)."""
+    image = np.asarray(image)
     channels = _channels(image[None] if image.ndim == 2 else image, network, settings, "CYX")
     return normalise_image(channels, settings.normalise)
 
 
 def _scaled_volume(network: Network, volume: Image, settings: ImageSettings) -> tuple[NDArray[np.float32], float]:
     """The chosen channels of a volume, checked and scaled, (C, Z, Y, X), and the diameter of its objects."""
+    volume = np.asarray(volume)
+    volume = volume[None] if volume.ndim == 3 else volume
     scaled = normalise_image(_channels(volume, network, settings, "CZYX"), settings.normalise)
     middle = scaled[:, scaled.shape[1] // 2]
     return scaled, settings.diameter or _diameter(network, middle, settings.masks)
@@ -227,6 +257,13 @@ def _scaled_view(network: Network, image: Readable, settings: ImageSettings) -> 
     _channels(np.asarray(image[(slice(None), *[slice(0, 1)] * (len(image.shape) - 1))]), network, settings, "CYX")
     chosen = settings.channels or tuple(range(image.shape[0]))
     return Scaled(image, chosen, find_ranges(image, chosen, settings.normalise), settings.normalise.invert)
+
+
+def _check_target(target: Writable, shape: tuple[int, ...]) -> None:
+    """Refuse, before any work is done, what cannot hold labels: unfinished ones may be many more than those found."""
+    dtype = np.dtype(getattr(target, "dtype", np.uint32))
+    if tuple(target.shape) != shape or dtype != np.uint32:
+        raise ValueError(f"a target of shape {tuple(target.shape)} and {dtype} found; {shape} and uint32 are needed")
 
 
 def _channels(image: Image, network: Network, settings: ImageSettings, axes: str) -> Image:

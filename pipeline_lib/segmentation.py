@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from math import ceil
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,15 +15,16 @@ from torch import Tensor
 
 from pipeline_lib.arrays.resample import resize_labels
 from pipeline_lib.core.labels import areas
-from pipeline_lib.core.sizes import SizeModel
+from pipeline_lib.core.sizes import SMALLEST_DIAMETER, SizeModel
 from pipeline_lib.flows.blocked import FlowField
-from pipeline_lib.flows.blocks import Readable, Writable
+from pipeline_lib.flows.blocks import Readable, Scratch, Writable
 from pipeline_lib.flows.device import masks_on_device
 from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
 from pipeline_lib.nets.flownet import FlowNet, build
-from pipeline_lib.sizes import diameter_from_style
+from pipeline_lib.nets.fused import fused
 from pipeline_lib.tiling.predict import (
     FLOW_UNIT,
+    Net,
     Precision,
     PredictSettings,
     pick_device,
@@ -36,7 +38,7 @@ BATCH = {"cpu": 2, "cuda": 32}  # tiles at once
 FLOW_CHANNELS = 3  # flow y, flow x, cell logit
 STEPS = 200  # Euler steps for objects at the network's own size
 ROWS_AT_ONCE = 256  # rows in which flows are stored
-SMALLEST_DIAMETER = 5.0
+LARGEST_SAMPLE = 4096  # pixels along each axis, as the network sees them, that tell the diameter of objects
 ESTIMATE_ROUNDS = 4
 ESTIMATE_TOLERANCE = 0.05  # relative change of the diameter that ends the search
 
@@ -68,7 +70,7 @@ class Network:
     guess for a plate. channels_in: how many channels it takes. sizes: how its styles tell diameters, if that is known.
     """
 
-    net: FlowNet
+    net: Net
     diam_mean: float
     diam_labels: float
     channels_in: int
@@ -105,16 +107,22 @@ def prepare_network(
             f"a network with {net.channels_out} output channel(s) found, one that restores images; segmentation needs "
             f"{FLOW_CHANNELS}: flow y, flow x and the cell logit"
         )
+    precision = pick_precision(run.precision, device)
     return Network(
-        net=net.to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # not in torch's stubs
+        net=_fastest(net, device, precision),
         diam_mean=float(net.diam_mean),
         diam_labels=float(net.diam_labels),
         channels_in=net.channels_in,
-        predict=PredictSettings(
-            run.batch_size or BATCH[device.type], device, pick_precision(run.precision, device), run.augment
-        ),
+        predict=PredictSettings(run.batch_size or BATCH[device.type], device, precision, run.augment),
         sizes=sizes,
     )
+
+
+def _fastest(net: FlowNet, device: torch.device, precision: torch.dtype) -> Net:
+    """The form of the network that runs best there."""
+    if device.type == "cpu" and precision == torch.bfloat16:
+        return fused(net)
+    return cast("Net", net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]  # not in torch's stubs
 
 
 def segment_fields(network: Network, images: Sequence[Image], diameter: float, masks: MaskSettings) -> Iterator[Labels]:
@@ -146,7 +154,12 @@ def flow_bands(network: Network, sources: Sequence[Source], diameter: float) -> 
     for number, bands in groupby(run_tiled(network.net, seen, network.predict), key=lambda band: band.image):
         outputs = (band.output for band in bands)
         for output in resized_bands(outputs, seen[number].shape[1:], sources[number].shape[1:]):
-            yield number, output / output.new_tensor([FLOW_UNIT, FLOW_UNIT, 1.0])[:, None, None]
+            yield number, _in_pixels_per_step(output)
+
+
+def _in_pixels_per_step(output: Tensor) -> Tensor:
+    """The network's own output (3, Y, X) with flows in pixels per step."""
+    return output / output.new_tensor([FLOW_UNIT, FLOW_UNIT, 1.0])[:, None, None]
 
 
 def _whole_outputs(network: Network, images: Sequence[Image], diameter: float) -> Iterator[Tensor]:
@@ -160,12 +173,12 @@ def store_flows(
     network: Network,
     source: Source,
     diameter: float,
-    scratch: Callable[[str, tuple[int, int], np.dtype[Any]], Writable],
+    scratch: Scratch,
     progress: Callable[[int, int], None] | None = None,
 ) -> FlowField:
     """The flow and cell logit of one image of any size, written into three arrays (Y, X) that `scratch` makes.
 
-    scratch: as that of `flows.blocks.Blocks`. progress: told how many rows of how many are written.
+    progress: told how many rows of how many are written.
     """
     shape = source.shape[1:]
     planes = [scratch(name, shape, np.dtype(np.float32)) for name in ("flow y", "flow x", "logit")]
@@ -237,14 +250,22 @@ def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: M
     """The median object diameter of one scaled (C, Y, X) image, as Cellpose's size models tell it.
 
     The style of a first pass gives a guess; the objects found at that guess, with pixels walking on the network's own
-    grid, give the answer. Without any object it is the diameter the network works at.
+    grid, give the answer: in the middle of the image where it would become too large. Without any object it is the
+    diameter the network works at.
     """
-    guess = diameter_from_style(_style(network, image), model)
+    guess = model.diameter(_style(network, image))
+    image = _middle(image, ceil(LARGEST_SAMPLE * guess / network.diam_mean))
     shape = network.shape((image.shape[1], image.shape[2]), guess)
     small = Resized(network.pixels(image), shape)
     output = torch.cat([band.output for band in run_tiled(network.net, [small], network.predict)], dim=1)
-    labels = labels_of(output / output.new_tensor([FLOW_UNIT, FLOW_UNIT, 1.0])[:, None, None], masks, STEPS)
+    labels = labels_of(_in_pixels_per_step(output), masks, STEPS)
     return median_diameter([resize_labels(labels, image.shape[1:])]) or network.diam_mean
+
+
+def _middle(image: Image, side: int) -> Image:
+    """At most `side` x `side` pixels around the middle."""
+    rows, columns = (slice(max(0, (length - side) // 2), (length + side) // 2) for length in image.shape[1:])
+    return image[:, rows, columns]
 
 
 def _style(network: Network, image: Image) -> NDArray[np.float32]:

@@ -31,7 +31,8 @@ def _shape_faults(image: NDArray[Any], channels: int, axes: str) -> Iterator[str
     if empty := [axis for axis, length in zip(axes, image.shape, strict=True) if length == 0]:
         yield f"shape {image.shape} is empty along {', '.join(empty)}, expected at least one pixel on each of {wanted}"
     if len(image) > channels:
-        yield f"shape {image.shape} means {len(image)} channels, allowed are 1 to {channels}: choose among them"
+        found = f"shape {image.shape} means {len(image)} channels, which come first"
+        yield f"{found}; allowed are 1 to {channels}: choose among them"
 
 
 def _value_faults(image: NDArray[Any]) -> Iterator[str]:

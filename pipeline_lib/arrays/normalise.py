@@ -122,14 +122,19 @@ def find_ranges(image: Any, channels: Sequence[int], settings: NormaliseSettings
     Raises:
         ValueError: the settings ask for more than a range: tiles, smoothing or sharpening.
     """
+    check_by_ranges(settings)
+    if not settings.enabled:
+        return [(0.0, 1.0)] * len(channels)
+    return _ranges(image, channels, settings)
+
+
+def check_by_ranges(settings: NormaliseSettings) -> None:
+    """Raise ValueError if an image too large for memory cannot be scaled so."""
     if not settings.by_ranges:
         beyond = [name for name in ("tile_size", "smooth_radius", "sharpen_radius") if getattr(settings, name)]
         raise ValueError(
             f"{', '.join(beyond)} found; an image too large for memory is scaled by ranges alone: drop them"
         )
-    if not settings.enabled:
-        return [(0.0, 1.0)] * len(channels)
-    return _ranges(image, channels, settings)
 
 
 def to_range(channel: NDArray[Any], span: Range, *, invert: bool) -> NDArray[np.float32]:

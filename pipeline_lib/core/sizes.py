@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STYLE = 256
+SMALLEST_DIAMETER = 5.0  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,3 +37,14 @@ class SizeModel:
             faults.append(f"ymean is {self.ymean}; a finite number is allowed")
         if faults:
             raise ValueError(f"not a size model: {'; '.join(faults)}")
+
+    def diameter(self, style: NDArray[np.floating]) -> float:
+        """The first guess at the object diameter, in pixels of the image: at least 5.
+
+        style: (256,), of a pass in which the network took objects to be as large as those it was trained on. A style
+        that tells no finite diameter (an image that excites nothing has NaN) gives `diam_mean`.
+        """
+        log_ratio = self.A @ (style.astype(np.float64) - self.smean) + self.ymean
+        with np.errstate(over="ignore"):
+            diameter = float(self.diam_mean * np.exp(log_ratio))
+        return max(SMALLEST_DIAMETER, diameter) if math.isfinite(diameter) else self.diam_mean

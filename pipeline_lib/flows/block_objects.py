@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
@@ -38,11 +36,6 @@ def tally(labels: NDArray[np.uint32], top: int, left: int, width: int, table: ND
             row[4], row[5] = max(row[4], y + 1), max(row[5], x + 1)
 
 
-def recode(numbers: NDArray[np.integer[Any]], labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Give label k the number k - 1 of the list; the background stays."""
-    return np.concatenate([[0], numbers]).astype(np.uint32)[labels]
-
-
 def of_right_size(table: NDArray[np.int64], settings: MaskSettings, size: int) -> NDArray[np.bool_]:
     """Tell which objects of an image of so many pixels are present and neither too large nor too small."""
     area = table[:, AREA]
@@ -72,9 +65,14 @@ def inspect_all(
 
 def _only(labels: NDArray[np.uint32], rows: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
     """Renumber some of so many objects 1..N, in the order of the rows; the others become background."""
-    numbers = np.zeros(count, dtype=np.int64)
-    numbers[rows] = np.arange(1, len(rows) + 1)
-    return recode(numbers, labels)
+    return _numbered(rows, count)[labels]
+
+
+def _numbered(rows: NDArray[np.int64], count: int) -> NDArray[np.uint32]:
+    """List new numbers for labels 0..count: 1..N for those of the rows, in their order, 0 for the others."""
+    numbers = np.zeros(count + 1, dtype=np.uint32)
+    numbers[rows + 1] = np.arange(1, len(rows) + 1)
+    return numbers
 
 
 def _boxes_within(table: NDArray[np.int64], rows: NDArray[np.int64], outer: Box) -> NDArray[np.int32]:
@@ -93,9 +91,10 @@ def fill_all(
     rows = np.unique(enclosed[:, 0]) - 1
     rows = rows[np.argsort(table[rows, FIRST])]
     groups, boxes = _groups(table, rows, enclosed)
+    numbers = _unchanged(kept)
     for some_groups, box in run.read_objects(np.arange(len(boxes)), boxes):
         some = rows[np.isin(groups, some_groups)]
-        labels = recode(_numbers(kept), run.read(target, box))
+        labels = numbers[run.read(target, box)]
         target[box.slices] = fill_these(labels, some + 1, _boxes_within(table, some, box), run.settings.enclosed)
 
 
@@ -114,20 +113,19 @@ def _groups(
     return groups, boxes
 
 
-def _numbers(kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Leave the kept objects their labels, and the others none."""
-    return np.where(kept, np.arange(1, len(kept) + 1), 0)
+def _unchanged(kept: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """List numbers for labels 0..N: their own for the kept objects, 0 for the others."""
+    return np.where(np.append(False, kept), np.arange(len(kept) + 1, dtype=np.uint32), np.uint32(0))
 
 
 def number_all(run: Run, target: Writable, kept: NDArray[np.bool_]) -> int:
     """Number the objects that are still large enough in the raster order of their first pixels; return how many."""
-    table = empty_table(len(kept))
+    table, numbers = empty_table(len(kept)), _unchanged(kept)
     for core in run.each(run.grid):
-        labels = recode(_numbers(kept), run.read(target, core))
+        labels = numbers[run.read(target, core)]
         tally(labels, core.top, core.left, run.grid.shape[1], table)
     rows = np.flatnonzero(table[:, AREA] >= max(run.settings.min_size, 1))
-    numbers = np.zeros(len(kept), dtype=np.int64)
-    numbers[rows[np.argsort(table[rows, FIRST])]] = np.arange(1, len(rows) + 1)
+    numbers = _numbered(rows[np.argsort(table[rows, FIRST])], len(kept))
     for core in run.each(run.grid):
-        target[core.slices] = recode(numbers, run.read(target, core))
+        target[core.slices] = numbers[run.read(target, core)]
     return len(rows)

@@ -19,7 +19,6 @@ from pipeline_lib.flows.block_objects import (
     inspect_all,
     number_all,
     of_right_size,
-    recode,
     tally,
 )
 from pipeline_lib.flows.block_run import Run
@@ -208,7 +207,7 @@ def _paint_all(run: Run, counts: Writable, seeds: NDArray[np.int64]) -> Writable
         near = find_seeds(part)
         # What only looks like a seed, at the rim of the window, has a rank too, but its sink does not reach the core.
         ranks = np.searchsorted(seeds, run.index((near + window[:2]).T)) + 1
-        sinks[core.slices] = recode(ranks, paint_sinks(part, near)[core.within(window)])
+        sinks[core.slices] = np.append(0, ranks).astype(np.uint32)[paint_sinks(part, near)[core.within(window)]]
     return sinks
 
 

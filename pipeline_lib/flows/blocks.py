@@ -32,6 +32,10 @@ class Writable(Readable, Protocol):
     def __setitem__(self, place: tuple[slice, ...], values: Any, /) -> None: ...
 
 
+Scratch = Callable[[str, tuple[int, int], np.dtype[Any]], Writable]
+"""Makes an array of zeros of a name, a (Y, X) shape and a type, to be written part by part."""
+
+
 @dataclass(frozen=True)
 class Blocks:
     """How an image is worked through.
@@ -39,14 +43,13 @@ class Blocks:
     Attributes:
         core: (Y, X) pixels of a block, best a multiple of the chunks of what is read and written.
         halo: pixels to read around it; a few object diameters spare second readings.
-        scratch: makes an array of zeros of a name, a (Y, X) shape and a type, to be written core by core; an image
-            needs 16 bytes per pixel.
+        scratch: where arrays come from; an image needs 16 bytes per pixel.
         progress: told how much is done, out of how much, in blocks; None: nobody is.
     """
 
     core: tuple[int, int]
     halo: int
-    scratch: Callable[[str, tuple[int, int], np.dtype[Any]], Writable]
+    scratch: Scratch
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ def follow(flow: NDArray[np.float32], points: NDArray[np.int64], steps: int) -> 
     Returns:
         The (2, N) end points; shifted right by `BITS` they are pixels.
     """
-    return _follow(np.ascontiguousarray(flow), points.astype(np.int64), steps)
+    return _follow(np.ascontiguousarray(flow), np.ascontiguousarray(points), steps)
 
 
 class OpenSides(NamedTuple):

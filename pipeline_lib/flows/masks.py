@@ -74,11 +74,12 @@ def masks_from_flow(
     return drop_small(fill_holes(labels, settings.enclosed), settings.min_size)
 
 
-def check_values(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
-    """Refuse what is no flow (2, Y, X) and logit (Y, X) of finite values: ValueError with all faults."""
-    faults = []
-    if logit.ndim != 2 or flow.shape != (2, *logit.shape):
-        faults.append(f"flow has shape {flow.shape} and logit {logit.shape}; (2, Y, X) and (Y, X) are needed")
+def check_values(flow: NDArray[np.float32], logit: NDArray[np.float32], axes: str = "YX") -> None:
+    """Refuse what is no flow (N, ...) and logit (...), of N axes, of finite values: ValueError with all faults."""
+    faults, lengths = [], ", ".join(axes)
+    if logit.ndim != len(axes) or flow.shape != (len(axes), *logit.shape):
+        needed = f"({len(axes)}, {lengths}) and ({lengths}) are needed"
+        faults.append(f"flow has shape {flow.shape} and logit {logit.shape}; {needed}")
     for name, values in {"flow": flow, "logit": logit}.items():
         faults += faults_of_values(name, count_not_finite(values), values.size)
     if faults:

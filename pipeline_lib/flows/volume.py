@@ -22,10 +22,9 @@ from pipeline_lib.flows.masks import (
     SINK_RADIUS,
     Enclosed,
     MaskSettings,
-    count_not_finite,
+    check_values,
     drop_large,
     drop_small,
-    faults_of_values,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def masks_from_volume_flow(
     Raises:
         ValueError: shapes that do not fit, or values that are not finite.
     """
-    _check(flow, logit)
+    check_values(flow, logit, "ZYX")
     foreground = logit > settings.cellprob_threshold
     ends = end_voxels(flow, foreground, settings.niter or steps)
     labels = label_by_sink(foreground, ends)
@@ -64,16 +63,6 @@ def clean(labels: NDArray[np.uint32], settings: MaskSettings) -> NDArray[np.uint
     """
     kept = drop_small(labels, settings.min_size)
     return drop_small(fill_holes(kept, settings.enclosed), settings.min_size)
-
-
-def _check(flow: NDArray[np.float32], logit: NDArray[np.float32]) -> None:
-    faults = []
-    if logit.ndim != 3 or flow.shape != (3, *logit.shape):
-        faults.append(f"flow has shape {flow.shape} and logit {logit.shape}; (3, Z, Y, X) and (Z, Y, X) are needed")
-    for name, values in {"flow": flow, "logit": logit}.items():
-        faults += faults_of_values(name, count_not_finite(values), values.size)
-    if faults:
-        raise ValueError("; ".join(faults))
 
 
 def end_voxels(flow: NDArray[np.float32], foreground: NDArray[np.bool_], steps: int) -> NDArray[np.intp]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_lib.arrays.normalise import check_by_ranges
 from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.resample import shrink_labels
 from pipeline_lib.io.label_files import CHUNK, Canvas, View, canvas, new_canvas, save_numpy, save_tiff, save_zarr
@@ -188,6 +189,8 @@ def _planes(
     for number, (moment, z) in enumerate(frames):
         progress("image", number, len(frames))
         image, target = picture.plane(channels, moment, z), labels.plane(moment, z)
+        if _is_large(image):
+            check_by_ranges(order.settings.normalise)  # before anything is read
         _check_finite(picture, channels, image)
         settings = _with_diameter(order, image)
         if _is_large(image):

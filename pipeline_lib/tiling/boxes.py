@@ -112,16 +112,6 @@ class TileGrid:
         """The grid for test-time augmentation: odd columns mirrored along y, odd rows along x, as in Cellpose 3."""
         return cls(TileAxis.cover_twice(shape[0]), TileAxis.cover_twice(shape[1]), mirrored=True)
 
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Shape of the padded image."""
-        return self.y.padded, self.x.padded
-
-    @property
-    def tile(self) -> tuple[int, int]:
-        """Shape of every tile."""
-        return self.y.tile, self.x.tile
-
     def tiles(self) -> Iterator[Tile]:
         """Each tile, y in the outer loop."""
         for (j, top), (i, left) in product(enumerate(self.y.starts), enumerate(self.x.starts)):
@@ -130,12 +120,8 @@ class TileGrid:
             yield Tile(*place, odd if self.mirrored else ())
 
     def weights(self) -> NDArray[np.float64]:
-        """Weight of each pixel of a tile, of shape `tile`."""
-        return np.outer(self.y.weights(), self.x.weights())
+        """Weight of each pixel of a tile, (tile along y, tile along x).
 
-    def total_weights(self) -> NDArray[np.float64]:
-        """Sum of the weights of all tiles over each pixel, of shape `padded`.
-
-        Tiles are all pairs of two axes' tiles and weights are products, so the sum over tiles is a product of sums.
+        Tiles are all pairs of two axes' tiles, so the sum of their weights is a product, too: of the axes' totals.
         """
-        return np.outer(self.y.total_weights(), self.x.total_weights())
+        return np.outer(self.y.weights(), self.x.weights())

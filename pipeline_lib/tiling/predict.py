@@ -6,7 +6,7 @@ the memory needed is that of one row of tiles, and the result is the same howeve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Literal, NamedTuple, TypeVar
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from pipeline_lib.core.ahead import ahead
-from pipeline_lib.tiling.boxes import Tile, TileGrid
-from pipeline_lib.tiling.sources import Pixels, Source
+from pipeline_lib.tiling.boxes import TILE, Tile, TileGrid
+from pipeline_lib.tiling.sources import Source
 
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -31,7 +31,7 @@ FLOW_UNIT = 5.0  # network output for a flow of one pixel per step
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How tiles go through the network: how many at once, where, and in which number type it computes.
+    """How tiles go through the network: how many full ones at once, where, and in which number type it computes.
 
     On a processor two tiles at once are fastest: more do not fit into its caches. A GPU wants many.
 
@@ -64,18 +64,6 @@ class Band(NamedTuple):
     style: Tensor | None
 
 
-class Prediction(NamedTuple):
-    """What a network says about one image.
-
-    flow: (2, Y, X), y first, length 1 = one pixel (the network's own output is five times that). logit: (Y, X), above 0
-    inside cells. style: (256,), of length 1.
-    """
-
-    flow: NDArray[np.float32]
-    logit: NDArray[np.float32]
-    style: NDArray[np.float32]
-
-
 def pick_device(name: str) -> torch.device:
     """The device for cpu, cuda, cuda:N, or auto: a GPU where there is one. Raises ValueError if it is absent."""
     if name == "auto":
@@ -99,20 +87,6 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def predict(net: Net, image: NDArray[np.float32], settings: PredictSettings) -> Prediction:
-    """The flow, cell logit and style of one scaled (C, Y, X) image."""
-    return predict_many(net, [image], settings)[0]
-
-
-def predict_many(net: Net, images: Sequence[NDArray[np.float32]], settings: PredictSettings) -> list[Prediction]:
-    """As `predict` for images of any shapes; neighbours whose tiles have one size share batches."""
-    sources = [Pixels(image, len(image), settings.device) for image in images]
-    return [
-        Prediction(output[:2] / np.float32(FLOW_UNIT), output[2], style)
-        for output, style in whole_images(run_tiled(net, sources, settings))
-    ]
 
 
 def whole_images(bands: Iterable[Band]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -161,9 +135,10 @@ def _padded_rows(source: Source, grid: TileGrid, rows: slice) -> Tensor:
 
 
 def _batches(tiles: Iterable[_Cut], size: int) -> Iterator[list[_Cut]]:
-    """Up to `size` tiles of one shape at a time, in their order."""
-    for _, alike in groupby(tiles, key=lambda cut: cut.pixels.shape):
-        while batch := list(islice(alike, size)):
+    """Up to `size` tiles of one shape at a time, in their order; as many more as they are smaller than full tiles."""
+    for shape, alike in groupby(tiles, key=lambda cut: cut.pixels.shape):
+        count = size * max(1, TILE * TILE // (shape[-2] * shape[-1]))
+        while batch := list(islice(alike, count)):
             yield batch
 
 

@@ -75,9 +75,9 @@ class Scaled:
         return (len(self.channels), *self.image.shape[1:])
 
     def __getitem__(self, place: tuple[slice, ...]) -> NDArray[np.float32]:
-        """Scaled rows; the first slice, over channels, must be whole. Raises ValueError for values not finite."""
-        _, rows = place
-        raw = np.concatenate([self.image[channel : channel + 1, rows] for channel in self.channels])
+        """Scaled pixels; the first slice, over channels, must be whole. Raises ValueError for values not finite."""
+        _, *box = place
+        raw = np.concatenate([np.asarray(self.image[(slice(n, n + 1), *box)]) for n in self.channels])
         check_image(raw, len(self.channels))
         return np.stack(
             [to_range(pixels, span, invert=self.invert) for pixels, span in zip(raw, self.ranges, strict=True)]

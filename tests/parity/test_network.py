@@ -17,7 +17,7 @@ from pipeline_lib.arrays.resample import resize, resize_labels
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.nets.flownet import FlowNet, build
 from pipeline_lib.segmentation import RunSettings, flows_of_fields, prepare_network
-from pipeline_lib.tiling.predict import PredictSettings, predict, run_tiled, whole_images
+from pipeline_lib.tiling.predict import PredictSettings, run_tiled, whole_images
 from pipeline_lib.tiling.sources import Pixels
 
 CPU = torch.device("cpu")
@@ -143,5 +143,5 @@ def test_flows_of_a_field_from_array_to_array(
     np.testing.assert_allclose(5 * flow, wanted_flow, rtol=0, atol=tolerance)
     np.testing.assert_allclose(logit, wanted_logit, rtol=0, atol=tolerance)
     if diameter == network.diam_mean:
-        style = predict(network.net, np.pad(image, ((0, 1), (0, 0), (0, 0))), EXACT).style
+        ((_, style),) = whole_images(run_tiled(network.net, [network.pixels(image)], EXACT))
         np.testing.assert_allclose(style, wanted_style, rtol=0, atol=1e-5)

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from pipeline_lib.core.sizes import SizeModel
-from pipeline_lib.sizes import diameter_from_style
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
 
@@ -42,6 +41,6 @@ def test_the_first_guess(models: Any, shared: Path, tmp_path: Path, ymean: float
     picture = np.asarray(Image.open(shared / "data" / "dsb2018" / "val" / "001_img.png").convert("L"), np.float32)
     crops = (picture[:72, :64], picture[80:152, 80:144])
     styles = [network.eval(crop, diameter=None, channels=[0, 0], compute_masks=False)[2] for crop in crops]
-    found = [diameter_from_style(style, size_model) for style in styles]
+    found = [size_model.diameter(style) for style in styles]
     assert found == pytest.approx([peer.eval(crop, channels=[0, 0])[1] for crop in crops], rel=1e-5)
     assert found == [5.0, 5.0] if ymean < 0 else abs(found[0] - found[1]) > 0.1

@@ -16,6 +16,7 @@ from pipeline_lib.api import (
     NormaliseSettings,
     RunSettings,
     find_diameter,
+    find_flows,
     load_network,
     segment_image,
     segment_images,
@@ -23,6 +24,7 @@ from pipeline_lib.api import (
     segment_planes,
     segment_volume,
 )
+from pipeline_lib.flows.masks import masks_from_flow
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.segmentation import Network
 
@@ -134,11 +136,19 @@ def test_the_work_done_for_a_large_image(network: Network, monkeypatch: pytest.M
 
 
 def test_a_volume_is_linked_or_seen_from_three_sides(network: Network) -> None:
-    volume = np.repeat(discs((60, 60))[:, None], 17, axis=1)
+    volume = np.repeat(discs((30, 60))[:, None], 13, axis=1)
     volume[:, :2] = volume[:, -2:] = 500
-    linked = segment_planes(network, volume, FOUND)
+    linked = segment_planes(network, volume[0], FOUND)
     assert linked.shape == volume.shape[1:]
-    assert linked.max() == segment_volume(network, volume, FOUND).max() == 4
+    assert linked.max() == segment_volume(network, volume, FOUND).max() == 2
+
+
+def test_flows_are_those_the_labels_are_made_from(network: Network) -> None:
+    image = discs((80, 90))
+    flow, logit = find_flows(network, image, FOUND)
+    assert flow.shape == (2, 80, 90)
+    labels = masks_from_flow(flow, logit, api.MaskSettings())
+    np.testing.assert_array_equal(labels, segment_image(network, image, FOUND))
 
 
 def test_a_constant_image_has_no_objects(network: Network) -> None:
@@ -152,7 +162,7 @@ def test_a_constant_image_has_no_objects(network: Network) -> None:
         (np.array([[[1.0, np.nan], [np.inf, 3]]]), "channel 0 .* 2 of 4 values are NaN, infinite"),
         (np.zeros((1, 0, 5)), "is empty along Y"),
         (np.zeros((1, 4, 5), complex), "complex"),
-        (np.zeros((3, 4, 5)), "3 channels, allowed are 1 to 2"),
+        (np.zeros((3, 4, 5)), "3 channels, which come first; allowed are 1 to 2"),
         (np.zeros(5), "1 axes"),
         (np.zeros((1, 2, 4, 5)), "4 axes"),
         (np.array([["a", "b"]]), "no numbers"),
@@ -178,6 +188,39 @@ def test_nan_in_a_large_image_is_noticed(network: Network) -> None:
 def test_impossible_settings_are_refused_all_at_once(diameter: float) -> None:
     with pytest.raises(ValueError, match=r"diameter is .*; channels are \(-1,\)"):
         ImageSettings(channels=(-1,), diameter=diameter)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [np.zeros((30, 29), np.uint32), np.zeros((1, 30, 30), np.uint32), np.zeros((30, 30), np.uint16)],
+    ids=["size", "axes", "type"],
+)
+def test_a_target_that_cannot_hold_the_labels_is_refused_before_any_work(network: Network, target: np.ndarray) -> None:
+    image = Counted(discs((30, 30)))
+    with pytest.raises(ValueError, match=r"\(30, 30\) and uint32 are needed"):
+        segment_large(network, image, target)
+    assert not image.reads.any()
+
+
+def test_no_images_have_no_labels(network: Network) -> None:
+    assert list(segment_images(network, [])) == []
+
+
+def test_the_diameter_is_looked_for_in_the_middle_alone(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies around it is not even read, beyond the one pass that finds the ranges."""
+    monkeypatch.setattr(api, "SAMPLE", 60)
+    wide = discs((100, 300), radius=12, spacing=45)
+    read = []
+
+    class Watched:
+        shape = wide.shape
+
+        def __getitem__(self, place: tuple[slice, ...]) -> np.ndarray:
+            read.append(wide[place].size)
+            return wide[place]
+
+    assert find_diameter(network, Watched(), ImageSettings(normalise=NormaliseSettings(lowhigh=((500, 3500),)))) > 5
+    assert max(read) == 60 * 60
 
 
 def test_channels_that_are_not_there_are_refused(network: Network) -> None:

@@ -35,7 +35,7 @@ def test_stacks_pass_as_stacks_only() -> None:
     [
         (np.zeros((1, 0, 5), np.uint8), r"shape \(1, 0, 5\) is empty along Y,"),
         (np.zeros((0, 4, 0), np.float32), r"is empty along C, X,"),
-        (np.zeros((3, 4, 5), np.uint8), r"means 3 channels, allowed are 1 to 2"),
+        (np.zeros((3, 4, 5), np.uint8), r"means 3 channels, which come first; allowed are 1 to 2"),
         (np.zeros((1, 4, 5), np.complex64), r"complex64 pixels are complex numbers: .*numpy.abs"),
         (np.full((1, 2, 2), "a"), r"<U1 pixels are no numbers"),
         (np.zeros((), np.float32), r"shape \(\) has 0 axes"),
@@ -59,5 +59,5 @@ def test_unfit_values_are_counted_per_channel(strange: float) -> None:
 
 def test_all_faults_come_at_once() -> None:
     image = np.full((3, 2, 2), np.nan, np.float32)
-    with pytest.raises(ValueError, match=r"3 channels, allowed are 1 to 2: .*channel 0 .*channel 1 .*channel 2 "):
+    with pytest.raises(ValueError, match=r"3 channels, which .*channel 0 .*channel 1 .*channel 2 "):
         check_image(image, channels=2)

@@ -158,6 +158,21 @@ def test_a_large_image_goes_through_the_disk(folder: Path, calls: list[Any], mon
     np.testing.assert_array_equal(np.load("o.npy"), [blobs(None, frame[None]) for frame in stack(2, 20, 30)])
 
 
+@pytest.mark.parametrize("words", [["--tile", "64"], ["--smooth", "1"], ["--sharpen", "2"]])
+def test_a_large_image_is_refused_what_it_cannot_have_before_it_is_read(
+    words: list[str],
+    folder: Path,
+    calls: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(segment_image, "LARGEST_WHOLE", 20 * 30 - 1)
+    tifffile.imwrite("i.tif", stack(20, 30))
+    assert command("i.tif", "--output", "o.npy", *words) == 2
+    assert "scaled by ranges alone: drop them" in error_of(capsys)
+    assert names(calls) == ["load_network"]
+
+
 @pytest.mark.parametrize("height", [20, 4500])
 def test_a_pyramid_is_that_of_the_whole(height: int, folder: Path, calls: list[Any]) -> None:
     pixels = np.random.default_rng(0).integers(0, 2, (height, 30)).astype(np.uint8)

@@ -61,12 +61,12 @@ def test_a_short_tile_takes_the_middle_of_the_profile() -> None:
 @given(st.tuples(st.integers(1, 700), st.integers(1, 700)))
 def test_tiles_blended_with_their_weights_give_the_image_back(shape: tuple[int, int]) -> None:
     grid = TileGrid.cover(shape)
-    image = np.random.default_rng(0).normal(size=grid.padded)
-    blended = np.zeros(grid.padded)
+    image = np.random.default_rng(0).normal(size=(grid.y.padded, grid.x.padded))
+    blended = np.zeros_like(image)
     for y, x, _ in grid.tiles():
-        assert image[y, x].shape == grid.tile
+        assert image[y, x].shape == (grid.y.tile, grid.x.tile)
         blended[y, x] += image[y, x] * grid.weights()
-    np.testing.assert_allclose(blended / grid.total_weights(), image, atol=1e-12)
+    np.testing.assert_allclose(blended / np.outer(grid.y.total_weights(), grid.x.total_weights()), image, atol=1e-12)
     assert image[grid.y.inner, grid.x.inner].shape == shape
 
 

@@ -70,3 +70,4 @@ def test_scaling_row_by_row_is_scaling_the_whole() -> None:
     scaled = Scaled(raw, (2, 0), ranges)
     assert scaled.shape == (2, 20, 10)
     np.testing.assert_array_equal(scaled[:, 5:9], normalise(raw[[2, 0]], ranges)[:, 5:9])
+    np.testing.assert_array_equal(scaled[:, 5:9, 3:4], normalise(raw[[2, 0]], ranges)[:, 5:9, 3:4])

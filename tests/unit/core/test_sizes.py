@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_lib.core.sizes import SizeModel
-from pipeline_lib.sizes import SMALLEST_DIAMETER, diameter_from_style
+from pipeline_lib.core.sizes import SMALLEST_DIAMETER, SizeModel
 
 MEAN_STYLE = np.linspace(-1, 1, 256)
 SLOPE = np.zeros(256)
@@ -25,19 +24,19 @@ def style(at_3: float, at_200: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("at_3", "at_200", "ratio"), [(0, 0, 1), (1, 0, 2), (2, 0, 4), (0, 1, 1 / 3), (1, -1, 6)])
 def test_features_multiply_the_mean_diameter(at_3: float, at_200: float, ratio: float) -> None:
-    assert diameter_from_style(style(at_3, at_200), MODEL) == pytest.approx(30 * 1.1 * ratio)
+    assert MODEL.diameter(style(at_3, at_200)) == pytest.approx(30 * 1.1 * ratio)
 
 
 def test_no_guess_is_below_the_smallest_diameter() -> None:
-    assert diameter_from_style(style(0, 5), MODEL) == SMALLEST_DIAMETER == 5.0
-    assert diameter_from_style(style(0, 5000), MODEL) == SMALLEST_DIAMETER
+    assert MODEL.diameter(style(0, 5)) == SMALLEST_DIAMETER == 5.0
+    assert MODEL.diameter(style(0, 5000)) == SMALLEST_DIAMETER
 
 
 @pytest.mark.parametrize("strange", [np.full(256, np.nan), style(5000, 0)])
 def test_a_style_that_tells_nothing_gives_the_mean_diameter(strange: np.ndarray) -> None:
-    assert diameter_from_style(strange, MODEL) == 30.0
+    assert MODEL.diameter(strange) == 30.0
 
 
 def test_styles_come_in_32_bits() -> None:
-    found = diameter_from_style(style(1, 1).astype(np.float32), MODEL)
-    assert found == pytest.approx(diameter_from_style(style(1, 1), MODEL), rel=1e-5)
+    found = MODEL.diameter(style(1, 1).astype(np.float32))
+    assert found == pytest.approx(MODEL.diameter(style(1, 1)), rel=1e-5)
