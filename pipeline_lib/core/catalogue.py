@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -48,10 +48,15 @@ def official(name: str) -> Model | None:
     return MODELS.get(name) or _BY_FILE.get(name)
 
 
-def close_names(name: str) -> list[str]:
-    """Up to three official names that `name` may have meant, most alike first, whatever their case."""
-    folded = {known.casefold(): known for known in MODELS}
+def close_names(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three of the known names that `name` may have meant, most alike first, whatever their case."""
+    folded = {one.casefold(): one for one in known}
     return [folded[match] for match in get_close_matches(name.casefold(), folded)]
+
+
+def segmentation_names() -> list[str]:
+    """The official models that find objects and can be run."""
+    return [model.name for model in MODELS.values() if model.kind == "segmentation" and not model.refused]
 
 
 _RENAMED = {"cyto2": "cyto2torch_0", "cyto": "cytotorch_0", "nuclei": "nucleitorch_0"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec, BloscShuffle
 
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.ngff import image_metadata
+from pipeline_lib.io.pixel_sizes import PixelSize
 from pipeline_lib.io.plate import write_group
 
 CHUNK = 1024
@@ -97,15 +98,19 @@ def new_canvas(folder: Path, lengths: Sequence[int]) -> Canvas:
     return Canvas(folder, array, axes)
 
 
-def save_tiff(labels: Canvas, output: Path, highest: int) -> None:
-    """Save as TIFF, T and Z as ImageJ reads them; uint16 if the `highest` label allows, BigTIFF where it must be."""
+def save_tiff(labels: Canvas, output: Path, highest: int, size: PixelSize) -> None:
+    """Save as OME-TIFF if the file is called so, else as TIFF that ImageJ reads, with the size of a pixel.
+
+    uint16 if the `highest` label allows; BigTIFF where it must be.
+    """
+    is_ome = Path(output.stem).suffix.lower() == ".ome"
+    described = _as_ome(size) if is_ome else _as_imagej(labels.lengths, size)
     times, planes, height, width = labels.lengths
     dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
-    shape = (times, planes, 1, height, width, 1)
     encoded = (zlib.compress(strip.astype(dtype).tobytes()) for strip in labels.strips())
     with committed(output) as temporary:
-        size = times * planes * height * width * dtype.itemsize
-        with tifffile.TiffWriter(temporary, bigtiff=size > _MOST_IN_CLASSIC_TIFF) as tif:
+        is_big = times * planes * height * width * dtype.itemsize > _MOST_IN_CLASSIC_TIFF
+        with tifffile.TiffWriter(temporary, bigtiff=is_big, ome=is_ome) as tif:
             tif.write(
                 encoded,
                 shape=(times, planes, height, width),
@@ -113,9 +118,34 @@ def save_tiff(labels: Canvas, output: Path, highest: int) -> None:
                 rowsperstrip=min(CHUNK, height),
                 compression="zlib",
                 photometric="minisblack",
-                description=tifffile.imagej_description(shape, axes="TZCYXS"),
-                metadata=None,
+                **described,
             )
+
+
+def _as_imagej(lengths: tuple[int, int, int, int], size: PixelSize) -> dict[str, Any]:
+    """What ImageJ is told of (T, Z, Y, X) labels: their axes, and the size of a pixel in its text and the tags."""
+    times, planes, height, width = lengths
+    told: dict[str, Any] = {}
+    if size.y and size.x:
+        told = {"unit": "um", "spacing": size.z} if size.z else {"unit": "um"}
+    description = tifffile.imagej_description((times, planes, 1, height, width, 1), axes="TZCYXS", **told)
+    return {"description": description, "metadata": None, **_resolution(size, tifffile.RESUNIT.NONE, 1)}
+
+
+def _as_ome(size: PixelSize) -> dict[str, Any]:
+    """What readers of OME are told of (T, Z, Y, X) labels."""
+    known = {axis: length for axis, length in (("X", size.x), ("Y", size.y), ("Z", size.z)) if length}
+    lengths = {f"PhysicalSize{axis}": length for axis, length in known.items()}
+    units = {f"PhysicalSize{axis}Unit": "µm" for axis in known}
+    resolution = _resolution(size, tifffile.RESUNIT.CENTIMETER, 10_000)
+    return {"metadata": {"axes": "TZYX", **lengths, **units}, **resolution}
+
+
+def _resolution(size: PixelSize, unit: tifffile.RESUNIT, micrometres: int) -> dict[str, Any]:
+    """The tags that count pixels per unit, which is so many micrometres long."""
+    if not (size.y and size.x):
+        return {}
+    return {"resolution": (micrometres / size.x, micrometres / size.y), "resolutionunit": unit}
 
 
 def save_numpy(labels: Canvas, output: Path) -> None:
@@ -130,10 +160,35 @@ def save_numpy(labels: Canvas, output: Path) -> None:
         saved.flush()
 
 
-def save_zarr(levels: Sequence[Path], output: Path, axes: str, steps: Sequence[int]) -> None:
-    """Move the arrays of a pyramid, finest first, into an OME-Zarr 0.5 label image. steps: their pixel sizes."""
-    described = image_metadata(output.stem, axes, steps, pixel_size=None)
+def save_zarr(levels: Mapping[int, Path], output: Path, axes: str, size: PixelSize) -> None:
+    """Move the arrays of a pyramid into an OME-Zarr 0.5 label image.
+
+    levels: by how many pixels of the finest level, which is first, one of theirs stands for along y and x.
+    """
+    described = image_metadata(output.stem, axes, list(levels), pixel_size=None)
+    described["multiscales"] = [_sized(pyramid, size) for pyramid in described["multiscales"]]
     with committed(output) as temporary:
         write_group(temporary, {"ome": {**described, "image-label": {}}})
-        for number, level in enumerate(levels):
+        for number, level in enumerate(levels.values()):
             level.rename(temporary / str(number))
+
+
+def _sized(pyramid: Mapping[str, Any], size: PixelSize) -> dict[str, Any]:
+    """A pyramid described in pixels, in micrometres along the axes where their size is known."""
+    known = {axis: length for axis, length in (("z", size.z), ("y", size.y), ("x", size.x)) if length}
+    axes = [{**axis, "unit": "micrometer"} if axis["name"] in known else axis for axis in pyramid["axes"]]
+    factors = [known.get(axis["name"], 1.0) for axis in axes]
+    datasets = [
+        {
+            **level,
+            "coordinateTransformations": [_times(change, factors) for change in level["coordinateTransformations"]],
+        }
+        for level in pyramid["datasets"]
+    ]
+    return {**pyramid, "axes": axes, "datasets": datasets}
+
+
+def _times(change: Mapping[str, Any], factors: Sequence[float]) -> dict[str, Any]:
+    """A scale or translation, stretched along each axis."""
+    kind = change["type"]
+    return {"type": kind, kind: [step * factor for step, factor in zip(change[kind], factors, strict=True)]}

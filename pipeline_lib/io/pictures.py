@@ -23,6 +23,7 @@ import zarr
 from numpy.typing import NDArray
 
 from pipeline_lib.io.images import check_page_list
+from pipeline_lib.io.pixel_sizes import UNKNOWN, PixelSize, size_in_tiff, size_in_zarr
 
 AXES = "TCZYX"
 COLOURS = ("red", "green", "blue")
@@ -54,11 +55,13 @@ class Picture:
         pixels: A Zarr or numpy array.
         axes: One letter for each axis of `pixels`, of T, C, Z, Y, X; others have length 1.
         channels: The names of the channels, "" where the file does not tell. Alpha, behind them, is none.
+        size: Of a pixel, as far as the file tells.
     """
 
     pixels: Any
     axes: str
     channels: tuple[str, ...]
+    size: PixelSize = UNKNOWN
 
     def length(self, axis: str) -> int:
         """Of one of T, C, Z, Y, X; 1 where the file does not have it."""
@@ -207,12 +210,16 @@ def _open_tiff(path: Path, files: ExitStack) -> Picture:
     if len(tif.series) > 1:
         log.warning("%s holds %d images; the first, %s %s, is used", path, len(tif.series), series.axes, series.shape)
     if series.dataoffset is not None and not series.is_multifile:
+        if (end := series.dataoffset + series.nbytes) > tif.filehandle.size:
+            raise UnreadablePicture(f"the file is cut off: it has {tif.filehandle.size:,} of at least {end:,} bytes")
         pixels: Any = tifffile.memmap(path, series=0, level=0, mode="r")
     else:
         pixels = zarr.open_array(series.aszarr(level=0), mode="r")
     if "S" in series.axes:
-        return Picture(pixels, series.axes, _colours(series))
-    return _told(pixels, series.axes, _ome_names(tif.ome_metadata))
+        found = Picture(pixels, series.axes, _colours(series))
+    else:
+        found = _told(pixels, series.axes, _ome_names(tif.ome_metadata))
+    return replace(found, size=size_in_tiff(tif))
 
 
 def _open_zarr(folder: Path) -> Picture:
@@ -224,6 +231,8 @@ def _open_zarr(folder: Path) -> Picture:
         return Picture(node, _letters(told, node.ndim), ())
     attributes: Any = node.attrs.asdict()
     attributes = attributes.get("ome", attributes)
+    if "image-label" in attributes:
+        raise UnreadablePicture("the labels of an image (OME image-label), not an image; name the image itself")
     if not (images := attributes.get("multiscales")):
         inside = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())[:5]) or "nothing"
         raise UnreadablePicture(f"a Zarr group without an image of its own (no multiscales); name one inside: {inside}")
@@ -232,7 +241,7 @@ def _open_zarr(folder: Path) -> Picture:
         raise UnreadablePicture("the finest level of this OME-Zarr image is no Zarr array")
     told = [axis["name"] if isinstance(axis, dict) else axis for axis in images[0].get("axes", ())]
     labels = tuple(str(channel.get("label", "")) for channel in attributes.get("omero", {}).get("channels", ()))
-    return _told(array, _letters(told, array.ndim), labels)
+    return replace(_told(array, _letters(told, array.ndim), labels), size=size_in_zarr(images[0]))
 
 
 def _letters(told: Any, axes: int) -> str:

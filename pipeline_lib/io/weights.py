@@ -10,13 +10,14 @@ import math
 import os
 import shlex
 import struct
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import PROTO, UnpicklingError
 from typing import TYPE_CHECKING
 
-from pipeline_lib.core.catalogue import Model, close_names, official, usual_diameter
+from pipeline_lib.core.catalogue import Model, close_names, official, segmentation_names, usual_diameter
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
 
@@ -31,6 +32,7 @@ _WIDTHS = (32, 64, 128, 256)
 _FIRST = "downsample.down.res_down_0.conv.conv_0.2.weight"
 _HEAD = "output.2.weight"
 _CHANNELS_IN, _CHANNELS_OUT = (1, 2), (1, 3)  # restoration and one-channel nets, segmentation
+_NO_MODEL = "incomplete, or no model file"
 _DAMAGED = (  # what torch raises at bytes that are not what it wrote
     UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
     struct.error,
@@ -72,6 +74,11 @@ def user_models() -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
+def shipped_models() -> list[str]:
+    """Names of the models that come with this software."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
 def find_weights(name_or_path: str | Path) -> Path:
     """The file that a model name or path stands for. Nothing is downloaded.
 
@@ -108,6 +115,7 @@ def load_weights(path: Path) -> Weights:
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
+    check_begin(path)
     read = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in read.items()}
     state = _usual_diameters(path.name, DIAMETERS) | state
@@ -124,6 +132,13 @@ def load_weights(path: Path) -> Weights:
         channels_in=state[_FIRST].shape[1],
         channels_out=state[_HEAD].shape[0],
     )
+
+
+def check_begin(path: Path) -> None:
+    """Raise WeightsError for a web page, which portals and servers send in place of a model."""
+    with path.open("rb") as stream:
+        if stream.read(64).lstrip().startswith(b"<"):
+            raise WeightsError(f"{path}: {_NO_MODEL}: it begins with '<', as a web page does")
 
 
 def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
@@ -190,19 +205,24 @@ def _absent(name: str, model: Model | None) -> str:
             f"{name} is an official model, but {models_folder() / model.file} is not there. Nothing is downloaded "
             f"during a run: on a computer with internet (on a cluster: the login node) type: {fetch_command(model)}"
         )
-    alike = f" Official models with a name like it: {', '.join(close)}." if (close := close_names(name)) else ""
+    present = _available()
+    close = dict.fromkeys([*close_names(name, present), *close_names(name, segmentation_names())])
+    meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
-        f"no weights named {name!r} in {SHIPPED} or {models_folder()}; available: {_available()}.{alike} "
+        f"no weights named {name!r}{meant} in {SHIPPED} or {models_folder()}; "
+        f"available: {', '.join(present) or 'none'}. "
         "Give one of these names, or a path to a .safetensors or Cellpose 1-3 file"
     )
 
 
-def _available() -> str:
+def _available() -> list[str]:
+    """Names of the networks that are here."""
     folders = [folder for folder in (SHIPPED, models_folder()) if folder.is_dir()]
     files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
-    plain = {path.stem for path in files if path.suffix in ("", ".safetensors") and not path.name.startswith(".")}
+    plain = {path.stem for path in files if path.suffix in ("", ".safetensors") and path.name[0] != "."}
+    sizes = {name for name in plain if name.startswith("size_")}
     users = {name for name in user_models() if (models_folder() / name).is_file()}
-    return ", ".join(sorted(plain | users)) or "none"
+    return sorted(plain - sizes | users)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -221,6 +241,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED:
+        if not (zipfile.is_zipfile(path) or _is_pickle(path)):
+            raise WeightsError(f"{path}: {_NO_MODEL}") from None
         raise WeightsError(
             f"{path}: damaged, or holds more than tensors, which is refused because unpickling it could run code. "
             "A PyTorch file with a plain state dict (key -> tensor) is allowed"
@@ -228,6 +250,12 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     if not (isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())):
         raise WeightsError(f"{path}: {_describe(state)} found; a plain state dict (key -> tensor) is allowed")
     return dict(state)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins like those of PyTorch before 1.6."""
+    with path.open("rb") as stream:
+        return stream.read(1) == PROTO
 
 
 def _describe(found: object) -> str:

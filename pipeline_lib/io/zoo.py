@@ -17,7 +17,7 @@ from pipeline_lib.core.catalogue import Model, official
 from pipeline_lib.io.checksums import checksum, read_sums, sum_file, write_sum
 from pipeline_lib.io.download import Patience, Progress, claimed, deliver, download, drop
 from pipeline_lib.io.size_models import load_size_model
-from pipeline_lib.io.weights import SHIPPED, USER_MODELS, WeightsError, load_weights, models_folder
+from pipeline_lib.io.weights import SHIPPED, USER_MODELS, WeightsError, check_begin, load_weights, models_folder
 
 OFFICIAL = "https://www.cellpose.org/models"
 log = logging.getLogger("wellpose")
@@ -123,11 +123,12 @@ def _fault(path: Path, target: Path, pin: str | None) -> str:
         return ""
     try:
         if target.suffix == ".npy" or (target.name.startswith("size_") and target.suffix == ".safetensors"):
+            check_begin(path)
             load_size_model(path)
             return ""
         weights = load_weights(path)
     except WeightsError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")  # the caller names the file, or where it came from
     channels = (weights.channels_in, weights.channels_out)
     if model and model.channels != channels:
         return f"a network of {channels[0]} -> {channels[1]} channels, not {model.name}, whose are {model.channels}"

@@ -18,11 +18,15 @@ Z_MODES = ("volume", "stitch", "separate")
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag with one value. read: from the word to the value; raises ValueError that says what is allowed."""
+    """A flag with one value.
+
+    read: from the word to the value; raises ValueError that says what is allowed. shown: in place of the value.
+    """
 
     name: str
     read: Callable[[str], Any]
     told: str
+    shown: str = "VALUE"
 
     @property
     def field(self) -> str:
@@ -60,15 +64,15 @@ def whole(allowed: str, least: int) -> Callable[[str], int]:
     return read
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Reads one of some words."""
+def choice(name: str, words: Sequence[str], told: str) -> Flag:
+    """A flag whose value is one of some words."""
 
     def read(word: str) -> str:
         if word not in words:
             raise ValueError(" or ".join(words))
         return word
 
-    return read
+    return Flag(name, read, told, f"{{{','.join(words)}}}")
 
 
 def channel_numbers(word: str) -> tuple[int, ...]:
@@ -117,8 +121,17 @@ _not_negative = number("0 or a positive number", lambda value: value >= 0)
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "the image": (
         Flag("--axes", axis_letters, "what the axes of the file are, such as YXC; default: as the file tells"),
-        Flag("--channels", channel_numbers, "channels from 1: that of the objects, then that of their nuclei: 2,1"),
-        Flag("--z", one_of(*Z_MODES), "planes along z: one volume, stitched plane by plane, or each for itself"),
+        Flag(
+            "--channels",
+            channel_numbers,
+            "numbers of channels, counted from 1: that of the objects, then that of their nuclei, such as 2,1",
+        ),
+        choice(
+            "--z",
+            Z_MODES,
+            "planes along z: one volume (looked at from three sides, which takes several times as long as stitch), "
+            "stitched plane by plane, or each for itself",
+        ),
         Flag("--anisotropy", _positive, "distance of planes over distance of pixels, for --z volume (1)"),
         Flag(
             "--stitch-threshold",
@@ -137,12 +150,15 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             "objects that fill more of the image are dropped (0.4)",
         ),
         Flag("--niter", whole("a whole number from 1", 1), "steps along the flow; default: from the diameter"),
-        Flag("--enclosed", one_of("absorb", "keep"), "objects inside others (absorb)"),
+        choice("--enclosed", ("absorb", "keep"), "objects inside others (absorb)"),
     ),
     "intensities": (
         Flag("--normalise", percentiles, "percentiles that become 0 and 1, or off (1,99)"),
         Flag(
-            "--lowhigh", pairs, "intensities that become 0 and 1, instead of percentiles; one pair, or one per channel"
+            "--lowhigh",
+            pairs,
+            "intensities that become 0 and 1, instead of percentiles; one pair, or one per channel; "
+            "negative ones after an equals sign: --lowhigh=-5,10",
         ),
         Flag("--tile", whole("a whole number from 0", 0), "side in pixels of tiles with percentiles of their own"),
         Flag("--smooth", _not_negative, "radius in pixels of a smoothing"),
@@ -150,7 +166,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "the machine": (
         Flag("--device", str, "auto, cpu, cuda or cuda:N (auto)"),
-        Flag("--precision", one_of("auto", "float32", "bfloat16"), "of the network's arithmetic (auto)"),
+        choice("--precision", ("auto", "float32", "bfloat16"), "of the network's arithmetic (auto)"),
         Flag("--batch-size", whole("a whole number from 1", 1), "tiles at once; default: 2, on a GPU 32"),
     ),
 }
@@ -172,13 +188,15 @@ class Task:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Images, `--weights`, `--output` and everything in `GROUPS`."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, OME-TIFF, PNG, JPEG, BMP, Zarr or OME-Zarr")
-    parser.add_argument("--output", required=True, help="a .tif, .zarr or .npy file, or a folder for IMAGE_labels.tif")
+    parser.add_argument(
+        "--output", required=True, help="a .tif, .ome.tif, .zarr or .npy file, or a folder for IMAGE_labels.tif"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace labels that are there")
     parser.add_argument("--weights", default="starter_nuclei", help="name or file of a network (starter_nuclei)")
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:
-            group.add_argument(flag.name, metavar="VALUE", help=flag.told)
+            group.add_argument(flag.name, metavar=flag.shown, help=flag.told)
         if switch := SWITCHES.get(title):
             group.add_argument(switch[0], action="store_true", help=switch[1])
 

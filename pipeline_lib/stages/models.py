@@ -14,11 +14,12 @@ from pipeline_lib.core.catalogue import LICENCE_NOTE, MODELS, Model, close_names
 from pipeline_lib.io.checksums import read_sums
 from pipeline_lib.io.download import Progress
 from pipeline_lib.io.size_models import convert_size_model
-from pipeline_lib.io.weights import convert, find_weights, models_folder, user_models
+from pipeline_lib.io.weights import convert, find_weights, models_folder, shipped_models, user_models
 from pipeline_lib.io.zoo import OFFICIAL, Fetched, Source, fetch, model_files, verify
 
 MIRROR_VARIABLE = "WELLPOSE_MODELS_URL"
 SUMS_VARIABLE = "WELLPOSE_MODELS_CHECKSUMS"
+HEADS: tuple[str, ...] = ("NAME", "KIND", "CHANNELS", "DIAMETER", "FILE", "HERE", "NOTE")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rewrite.add_argument("source", metavar="NAME_OR_FILE")
     rewrite.add_argument("target", type=Path, metavar="OUT.safetensors")
+    rewrite.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -51,10 +53,11 @@ def run(parsed: argparse.Namespace) -> int:
 def _list(_: argparse.Namespace) -> int:
     files = {path.name: path for path in model_files()}
     absent = [name for name in user_models() if name not in files]
-    rows: list[tuple[str, ...]] = [("NAME", "KIND", "CHANNELS", "DIAMETER", "FILE", "HERE", "NOTE")]
-    rows += [_row(model, files.pop(model.file, None)) for model in MODELS.values()]
+    rows = [_row(model, files.pop(model.file, None)) for model in MODELS.values()]
     rows += [(path.stem, "not official", "", "", path.name, "yes", f"in {path.parent}") for path in files.values()]
     rows += [(name, "not official", "", "", name, "no", "named in gui_models.txt") for name in absent]
+    rows.sort(key=lambda row: row[HEADS.index("HERE")] != "yes")
+    rows.insert(0, HEADS)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         _say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -68,12 +71,15 @@ def _row(model: Model, path: Path | None) -> tuple[str, ...]:
 
 
 def _fetch(parsed: argparse.Namespace) -> int:
-    named = _official(parsed.names)
+    shipped = shipped_models()
+    named = _official(name for name in parsed.names if name not in shipped)
+    for name in dict.fromkeys(name for name in parsed.names if name in shipped):
+        _say(f"{name}: shipped with wellpose, nothing to fetch")
     if parsed.sha256 and len(named) > 1:
         raise ValueError(
             f"--sha256 is the checksum of one file; {len(named)} models are named. Give --checksums instead"
         )
-    pins = _pins(parsed) | ({named[0].file: parsed.sha256} if parsed.sha256 else {})
+    pins = _pins(parsed) | ({model.file: parsed.sha256 for model in named} if parsed.sha256 else {})
     source = Source(parsed.mirror or os.environ.get(MIRROR_VARIABLE) or OFFICIAL, pins)
     models = [model for one in named for model in (one, official(f"size_{one.name}")) if model]
     if noted := [model.name for model in models if model.licence_note and not model.refused]:
@@ -84,15 +90,24 @@ def _fetch(parsed: argparse.Namespace) -> int:
             _say(_told(model, fetch(model, source, _progress(model.name))))
         except (ValueError, OSError) as error:
             failed += 1
-            sys.stderr.write(f"wellpose models fetch {model.name}: {error}\n")
+            sys.stderr.write(f"wellpose models fetch {model.name}: {error}{_without(model)}\n")
     return 1 if failed else 0
+
+
+def _without(model: Model) -> str:
+    """What can be done without a size model that could not be fetched."""
+    network = official(model.name.removeprefix("size_"))
+    if model.kind != "size" or not network or not (models_folder() / network.file).is_file():
+        return ""
+    return f". {network.name} itself is there and usable without it: diameters are then measured on its own objects"
 
 
 def _official(names: Iterable[str]) -> list[Model]:
     """The models of these names; an error that lists all names which are none."""
     found = {name: official(name) for name in dict.fromkeys(names)}
+    known = [*shipped_models(), *MODELS]
     unknown = [
-        f"{name!r}" + (f" (did you mean {' or '.join(close)}?)" if (close := close_names(name)) else "")
+        f"{name!r}" + (f" (did you mean {' or '.join(close)}?)" if (close := close_names(name, known)) else "")
         for name, model in found.items()
         if model is None
     ]
@@ -121,6 +136,8 @@ def _verify(parsed: argparse.Namespace) -> int:
 def _convert(parsed: argparse.Namespace) -> int:
     if parsed.target.suffix != ".safetensors":
         raise ValueError(f"{parsed.target}: the file to write must end in .safetensors")
+    if parsed.target.exists() and not parsed.overwrite:
+        raise ValueError(f"{parsed.target} exists; give another name, or --overwrite")
     asked = official(parsed.source)
     is_size = asked.kind == "size" if asked else parsed.source.endswith(".npy")
     if is_size:

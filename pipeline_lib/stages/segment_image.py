@@ -19,6 +19,7 @@ from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.resample import shrink_labels
 from pipeline_lib.io.label_files import CHUNK, Canvas, View, canvas, new_canvas, save_numpy, save_tiff, save_zarr
 from pipeline_lib.io.pictures import Picture, Plane, open_picture
+from pipeline_lib.io.pixel_sizes import PixelSize
 from pipeline_lib.io.weights import find_weights
 from pipeline_lib.stages._image_words import Task, add_flags, misplaced, read_flags, task_faults, tasks
 
@@ -37,6 +38,15 @@ NORMALISE = {
     "sharpen": "sharpen_radius",
 }
 FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # of one image; anything else is a defect and ends the run
+
+SHOWN = {  # on the terminal, of what is being done
+    "preparing": "preparing (the first run compiles for half a minute)",
+    "image": "image: {:,} of {:,}",
+    "volume": "volume: {:,} of {:,}",
+    "network": "network: {:,} of {:,} rows",
+    "labels": "labels: {:,} of {:,} blocks",
+    "saving": "saving",
+}
 
 Progress = Callable[[str, int, int], None]
 Made = TypeVar("Made")
@@ -135,7 +145,7 @@ def _segment_file(order: Order, task: Task) -> str:
             segment = _planes if flat else _stacks
             found = list(segment(order, picture, channels, labels, progress))
             progress("saving", 0, 1)
-            _save(labels, task.target, max(one.objects for one in found))
+            _save(labels, task.target, max(one.objects for one in found), picture.size)
     return f"{_summary(order, found)}, {time.monotonic() - started:.1f} s"
 
 
@@ -187,7 +197,8 @@ def _planes(
 
     frames = list(np.ndindex(labels.lengths[:2]))
     for number, (moment, z) in enumerate(frames):
-        progress("image", number, len(frames))
+        if number:
+            progress("image", number, len(frames))
         image, target = picture.plane(channels, moment, z), labels.plane(moment, z)
         if _is_large(image):
             check_by_ranges(order.settings.normalise)  # before anything is read
@@ -209,7 +220,8 @@ def _stacks(
 
     times, values = labels.lengths[0], order.values
     for moment in range(times):
-        progress("volume", moment, times)
+        if moment:
+            progress("volume", moment, times)
         image = picture.volume(channels, moment)
         _check_finite(picture, channels, image)
         if values["z"] == "volume":
@@ -249,16 +261,17 @@ def _check_finite(picture: Picture, channels: Sequence[int], image: Plane | NDAr
         raise ValueError(f"{'; '.join(faults)}; replace them, for instance by 0")
 
 
-def _save(labels: Canvas, target: Path, highest: int) -> None:
+def _save(labels: Canvas, target: Path, highest: int, size: PixelSize) -> None:
     """Save in the format that the file name asks for."""
     ending = target.suffix.lower()
     if ending == ".zarr":
         steps = level_steps(*labels.lengths[2:])
-        save_zarr(_levels(labels, len(steps)), target, labels.axes, steps)
+        levels = dict(zip(steps, _levels(labels, len(steps)), strict=True))
+        save_zarr(levels, target, labels.axes, size)
     elif ending == ".npy":
         save_numpy(labels, target)
     else:
-        save_tiff(labels, target, highest)
+        save_tiff(labels, target, highest, size)
 
 
 def _levels(labels: Canvas, count: int) -> list[Path]:
@@ -288,9 +301,10 @@ def _progress() -> Iterator[Progress]:
         return
 
     def show(what: str, done: int, total: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{what}: {done:,} of {total:,}")
+        sys.stderr.write(f"\r\x1b[K{SHOWN[what].format(done, total)}")
         sys.stderr.flush()
 
+    show("preparing", 0, 1)
     try:
         yield show
     finally:

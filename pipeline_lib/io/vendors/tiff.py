@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
+from pipeline_lib.io.pixel_sizes import COARSEST, MICROMETRES, TAG_UNITS
 from pipeline_lib.io.vendors.base import ImageInfo
 
 if TYPE_CHECKING:
     import tifffile
-
-_MICROMETRES = {
-    "um": 1.0, "µm": 1.0, "μm": 1.0, "\\u00b5m": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
-    "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0,
-}  # fmt: skip
-_TAG_UNITS = {2: "inch", 3: "cm"}
-_COARSEST = 5.0  # µm. Plain tags above hold a printing resolution (72 dpi) or the pitch of the camera's own pixels
 
 
 class Facts(NamedTuple):
@@ -61,8 +55,8 @@ def _facts(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Facts:
         return metaseries(description)
     if tif.imagej_metadata:
         return Facts(pixel_size=_tag_pixel_size(page, str(tif.imagej_metadata.get("unit", ""))))
-    size = _tag_pixel_size(page, _TAG_UNITS.get(page.resolutionunit, ""))
-    return Facts(pixel_size=size if size and size <= _COARSEST else None)
+    size = _tag_pixel_size(page, TAG_UNITS.get(page.resolutionunit, ""))
+    return Facts(pixel_size=size if size and size <= COARSEST else None)
 
 
 def metaseries(xml: str) -> Facts:
@@ -134,7 +128,7 @@ def _position(y: float | None, x: float | None) -> tuple[float, float] | None:
 
 def _length(text: str | None, unit: str) -> float | None:
     """In micrometres; None without a number or a known physical unit."""
-    number, scale = _number(text), _MICROMETRES.get(unit.lower())
+    number, scale = _number(text), MICROMETRES.get(unit.lower())
     return None if number is None or scale is None else number * scale
 
 

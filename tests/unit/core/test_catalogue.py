@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_lib.core.catalogue import MODELS, close_names, official
+from pipeline_lib.core.catalogue import MODELS, close_names, official, segmentation_names
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,13 @@ def test_how_many_there_are_and_which_are_free() -> None:
 
 def test_no_name_is_guessed_but_close_ones_are_told() -> None:
     assert official("denoise") is official("Cyto3") is None
-    assert close_names("Cyto3")[0] == "cyto3"
-    assert close_names("denoise_cyto")[0] in {"denoise_cyto2", "denoise_cyto3"}
-    assert close_names("xyzzy") == []
+    assert close_names("Cyto3", MODELS)[0] == "cyto3"
+    assert close_names("denoise_cyto", MODELS)[0] in {"denoise_cyto2", "denoise_cyto3"}
+    assert close_names("Mine1", ["cyto3", "MINE"]) == ["MINE"]
+    assert close_names("xyzzy", MODELS) == []
+
+
+def test_what_finds_objects() -> None:
+    found = segmentation_names()
+    assert {"cyto3", "nuclei", "CPx"} <= set(found)
+    assert not {"size_cyto3", "denoise_cyto3", "cpsam"} & set(found)

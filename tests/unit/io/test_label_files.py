@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline_lib.io import label_files
 from pipeline_lib.io.label_files import canvas, new_canvas, save_numpy, save_tiff, save_zarr
+from pipeline_lib.io.pictures import open_picture
+from pipeline_lib.io.pixel_sizes import PixelSize
 
 SHAPES = {(1, 1, 30, 50): "YX", (1, 3, 30, 50): "ZYX", (2, 1, 30, 50): "TYX", (2, 3, 30, 50): "TZYX"}
 
@@ -34,7 +36,7 @@ def test_tiff_as_imagej_reads_it(shape: Any, highest: int, dtype: str, tmp_path:
     wanted = labels(shape, highest)
     with canvas(tmp_path / "new" / "out.tif", shape) as made:
         made.array[:] = wanted.reshape(made.array.shape)
-        save_tiff(made, tmp_path / "new" / "out.tif", highest)
+        save_tiff(made, tmp_path / "new" / "out.tif", highest, PixelSize())
     with tifffile.TiffFile(tmp_path / "new" / "out.tif") as tif:
         [series] = tif.series
         assert (series.axes, series.dtype, tif.is_imagej) == (SHAPES[shape], dtype, True)
@@ -46,9 +48,48 @@ def test_tiff_as_imagej_reads_it(shape: Any, highest: int, dtype: str, tmp_path:
 def test_what_is_too_large_for_tiff_is_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_files, "_MOST_IN_CLASSIC_TIFF", 2 * 30 * 50 - 1)
     with canvas(tmp_path / "out.tif", (1, 1, 30, 50)) as made:
-        save_tiff(made, tmp_path / "out.tif", 0)
+        save_tiff(made, tmp_path / "out.tif", 0, PixelSize())
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.is_bigtiff
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [PixelSize(0.5, 0.25, 2.0), PixelSize()])
+def test_a_tiff_called_ome_is_one(shape: Any, size: PixelSize, tmp_path: Path) -> None:
+    wanted = labels(shape)
+    with canvas(tmp_path / "out.ome.tif", shape) as made:
+        made.array[:] = wanted.reshape(made.array.shape)
+        save_tiff(made, tmp_path / "out.ome.tif", 900, size)
+    with tifffile.TiffFile(tmp_path / "out.ome.tif") as tif:
+        assert (tif.is_ome, tif.is_imagej, tif.series[0].axes) == (True, False, SHAPES[shape])
+        np.testing.assert_array_equal(tif.asarray().reshape(shape), wanted)
+    with open_picture(tmp_path / "out.ome.tif") as picture:
+        assert picture.size == size
+
+
+def test_imagej_is_told_the_size_of_a_pixel(tmp_path: Path) -> None:
+    with canvas(tmp_path / "out.tif", (1, 3, 30, 50)) as made:
+        save_tiff(made, tmp_path / "out.tif", 0, PixelSize(0.5, 0.25, 2.0))
+    with tifffile.TiffFile(tmp_path / "out.tif") as tif:
+        assert tif.imagej_metadata is not None
+        assert (tif.imagej_metadata["unit"], tif.imagej_metadata["spacing"]) == ("um", 2.0)
+        tags = tif.pages.first.tags
+        assert (tags["XResolution"].value, tags["YResolution"].value) == ((4, 1), (2, 1))
+    with open_picture(tmp_path / "out.tif") as picture:
+        assert picture.size == PixelSize(0.5, 0.25, 2.0)
+
+
+def test_a_pyramid_in_micrometres(tmp_path: Path) -> None:
+    with canvas(tmp_path / "out.zarr", (2, 3, 32, 48)) as made:
+        coarse = new_canvas(made.folder.with_name("1"), (2, 3, 8, 12))
+        save_zarr({1: made.folder, 4: coarse.folder}, tmp_path / "out.zarr", made.axes, PixelSize(0.5, 0.25, 2.0))
+    yaozarrs.validate_zarr_store(tmp_path / "out.zarr")
+    [image] = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["ome"]["multiscales"]  # type: ignore[index, call-overload]
+    assert [axis.get("unit") for axis in image["axes"]] == [None, *["micrometer"] * 3]
+    fine, coarse_scale = (level["coordinateTransformations"] for level in image["datasets"])
+    assert fine == [{"type": "scale", "scale": [1, 2, 0.5, 0.25]}]
+    assert coarse_scale[0]["scale"] == [1, 2, 2, 1]
+    assert coarse_scale[1]["translation"] == [0, 0, 0.75, 0.375]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -67,7 +108,7 @@ def test_a_zarr_image_others_can_read(tmp_path: Path) -> None:
     with canvas(tmp_path / "out.zarr", (2, 1, 30, 50)) as made:
         made.array[:] = wanted[:, 0]
         coarse = new_canvas(made.folder.with_name("1"), (2, 1, 8, 13))
-        save_zarr([made.folder, coarse.folder], tmp_path / "out.zarr", made.axes, [1, 4])
+        save_zarr({1: made.folder, 4: coarse.folder}, tmp_path / "out.zarr", made.axes, PixelSize())
     yaozarrs.validate_zarr_store(tmp_path / "out.zarr")
     group = zarr.open_group(tmp_path / "out.zarr", mode="r")
     assert "image-label" in group.attrs["ome"]

@@ -162,6 +162,20 @@ def test_all_differences_to_the_architecture_are_listed(state: dict[str, Tensor]
     assert "1 wrong shape: output.0.weight (64,) instead of (32,)" in said
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\n<!DOCTYPE html>", "incomplete, or no model file: it begins with '<', as a web page does"),
+        (b"PK\x03\x04 half of it", "incomplete, or no model file$"),
+        (b"no weights", "incomplete, or no model file$"),
+    ],
+)
+def test_what_came_instead_of_a_model_is_told(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "cyto3").write_bytes(content)
+    with pytest.raises(WeightsError, match=told):
+        load_weights(tmp_path / "cyto3")
+
+
 @pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 cut"])
 @pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
 def test_damaged_files_are_refused_with_their_path(tmp_path: Path, name: str, content: bytes) -> None:
@@ -239,8 +253,11 @@ def test_an_absent_official_model_tells_the_command_that_fetches_it(
 
 def test_unknown_and_unusable_names_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
+    (tmp_path / "size_starter_nuclei.safetensors").touch()
     for name, told in (
-        ("denoise_cyto", "name like it: denoise_cyto3, denoise_cyto2, "),
+        ("starter_nuclie", r"'starter_nuclie' \(did you mean starter_nuclei\?\) in "),
+        ("cyto_3", r"\(did you mean cyto3 or cyto2_cp3 or cyto\?\) in "),
+        ("xyzzy", "named 'xyzzy' in "),
         ("size_cyto3", "is a size model, not a network"),
         ("transformer_cp3", "transformer for an encoder, another architecture"),
         ("cpsam", "Cellpose 4"),

@@ -122,8 +122,10 @@ def test_what_is_no_model_never_gets_in(mirror: Mirror, cache: Path, content: by
     """As a portal answers, or a server that ends early and does not say how much there is."""
     mirror.files[FILE] = content
     mirror.length = False
-    with pytest.raises((WeightsError, DownloadError), match=FILE):
+    with pytest.raises((WeightsError, DownloadError), match=f"^{mirror.url}/models/{FILE}: ") as raised:
         got(mirror)
+    assert ".part" not in str(raised.value)
+    assert ("it begins with '<'" in str(raised.value)) == content.startswith(b"<")
     assert names(cache) == []
 
 
@@ -210,7 +212,7 @@ def test_verify_finds_what_is_bad_and_nothing_else(mirror: Mirror, cache: Path) 
     (cache / "size_cyto2torch_0.npy").write_bytes(OTHER)
     verdicts = {verdict.path.name: verdict for verdict in verify({"size_cyto2torch_0.npy": sha256(GOOD)})}
     assert {name for name, verdict in verdicts.items() if verdict.fault} == {"mine", "size_cyto2torch_0.npy"}
-    assert "could run code" in verdicts["mine"].fault
+    assert verdicts["mine"].fault == "incomplete, or no model file"
     assert (
         verdicts["size_cyto2torch_0.npy"].fault == f"wrong checksum: SHA-256 {sha256(OTHER)} instead of {sha256(GOOD)}"
     )

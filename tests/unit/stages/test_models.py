@@ -52,7 +52,9 @@ def test_list_names_every_model_and_what_is_here(cache: Path, capsys: pytest.Cap
     (cache / "mine").touch()
     (cache / "gui_models.txt").write_text("mine\ngone\n")
     assert main(["models", "list"]) == 0
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines}
+    assert [line.split()[0] for line in lines[:5]] == ["NAME", "cyto2", "starter_nuclei", "mine", "cyto3"]
     assert set(rows) == {"NAME", *MODELS, "starter_nuclei", "mine", "gone"}
     assert rows["cyto2"][1:8] == ["segmentation", "2", "->", "3", "30", "cyto2torch_0", "yes"]
     assert rows["denoise_nuclei"][1:7] == ["restoration", "1", "->", "1", "17", "denoise_nuclei"]
@@ -85,6 +87,26 @@ def test_the_size_model_comes_with_its_network_and_one_failure_stops_no_other(
     assert "404" in told
     assert "neurips_cellpose_default reads 3 channels, another architecture" in told
     assert (cache / FILE).read_bytes() == GOOD
+
+
+def test_what_is_shipped_need_not_be_fetched(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "fetch", "starter_nuclei", "--sha256", SUM]) == 0
+    assert capsys.readouterr().out == "starter_nuclei: shipped with wellpose, nothing to fetch\n"
+    assert main(["models", "fetch", "starter_nucleus"]) == 2
+    assert "(did you mean starter_nuclei" in capsys.readouterr().err
+
+
+def test_a_model_without_its_size_model_is_told_to_be_usable(
+    mirror: Mirror, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.files.clear()
+    usable = "cyto3 itself is there and usable without it"
+    assert main(["models", "fetch", "size_cyto3"]) == 1
+    assert usable not in capsys.readouterr().err
+    cache.mkdir(exist_ok=True)
+    (cache / "cyto3").touch()
+    assert main(["models", "fetch", "size_cyto3"]) == 1
+    assert usable in capsys.readouterr().err
 
 
 def test_a_person_at_a_terminal_sees_megabytes(
@@ -146,12 +168,16 @@ def test_convert_a_network_and_a_size_model(mirror: Mirror, tmp_path: Path, caps
     assert load_weights(source).sha256.encode() in target.read_bytes()[:2000]
     assert main(["models", "fetch", "size_cyto3"]) == 0
     for asked in ("size_cyto3", str(tmp_path / "cache" / FILE)):
-        assert main(["models", "convert", asked, str(tmp_path / "size.safetensors")]) == 0
+        assert main(["models", "convert", asked, str(tmp_path / "size.safetensors"), "--overwrite"]) == 0
         assert load_size_model(tmp_path / "size.safetensors").diam_mean == 30.0
         head = (tmp_path / "size.safetensors").read_bytes()[:1000]
         assert all(word.encode() in head for word in ("size_cyto3", SUM, LICENCE_NOTE))
     capsys.readouterr()
     assert main(["models", "convert", "starter_nuclei", str(tmp_path / "again.pth")]) == 2
     assert "must end in .safetensors" in capsys.readouterr().err
-    assert main(["models", "convert", "cyto3", str(target)]) == 2
+    before = target.read_bytes()
+    assert main(["models", "convert", "size_cyto3", str(target)]) == 2
+    assert "again.safetensors exists; give another name, or --overwrite" in capsys.readouterr().err
+    assert target.read_bytes() == before
+    assert main(["models", "convert", "cyto3", str(tmp_path / "new.safetensors")]) == 2
     assert "wellpose models fetch cyto3" in capsys.readouterr().err

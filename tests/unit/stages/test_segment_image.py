@@ -20,6 +20,8 @@ from scipy import ndimage
 from pipeline_lib import __main__ as cli
 from pipeline_lib import api
 from pipeline_lib.arrays.resample import shrink_labels
+from pipeline_lib.io.pictures import open_picture
+from pipeline_lib.io.pixel_sizes import PixelSize
 from pipeline_lib.stages import segment_image
 
 GREY: Any = {"photometric": "minisblack", "metadata": None}
@@ -142,9 +144,39 @@ def test_on_a_terminal_one_line_is_updated(folder: Path, calls: list[Any], monke
     tifffile.imwrite("i.tif", stack(3, 20, 30), **GREY)
     assert command("i.tif", "--axes", "TYX", "--output", "o.tif") == 0
     passing, last = terminal.getvalue().rsplit("\r\x1b[K", 1)
-    assert "image: 2 of 3" in passing
+    assert passing.startswith("\r\x1b[Kpreparing (the first run compiles for half a minute)\r\x1b[Kimage: 1 of 3")
+    assert passing.endswith("\r\x1b[Ksaving")
     assert "\n" not in passing
     assert last.startswith("i.tif: 4 objects")
+
+
+def test_progress_has_units(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with segment_image._progress() as progress:
+        progress("network", 256, 6000)
+        progress("labels", 3, 80)
+    _, _, *told, _ = error_of(capsys).split("\r\x1b[K")
+    assert told == ["network: 256 of 6,000 rows", "labels: 3 of 80 blocks"]
+
+
+def test_help_tells_the_words_that_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command("--help")
+    told = capsys.readouterr().out
+    for words in ("--z {volume,stitch,separate}", "--enclosed {absorb,keep}", "--precision {auto,float32,bfloat16}"):
+        assert words in told
+
+
+def test_labels_have_the_pixel_size_of_their_image(folder: Path, calls: list[Any]) -> None:
+    about = {"axes": "ZYX", "unit": "um", "spacing": 2.0}
+    tifffile.imwrite("i.tif", stack(3, 20, 30), imagej=True, resolution=(4, 2), metadata=about)
+    for name in ("o.tif", "o.ome.tif", "o.zarr"):
+        assert command("i.tif", "--output", name, "--z", "stitch") == 0
+    scale = zarr.open_group("o.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"][0]  # type: ignore[index, call-overload]
+    assert scale["coordinateTransformations"][0]["scale"] == [2.0, 0.5, 0.25]
+    for name in ("o.tif", "o.ome.tif"):
+        with open_picture(Path(name)) as picture:
+            assert picture.size == PixelSize(0.5, 0.25, 2.0)
 
 
 def test_a_large_image_goes_through_the_disk(folder: Path, calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
