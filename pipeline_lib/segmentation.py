@@ -233,11 +233,14 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
     """The median diameter, in pixels, of the objects in a sample of scaled (C, Y, X) images.
 
     Starts from the training objects' diameter and segments with each new estimate, until it changes by less than 5 %
-    or four times. Without any object the training diameter is the answer.
+    or four times; in the middle of images that a small diameter would make too large. Without any object the training
+    diameter is the answer.
     """
     diameter = network.diam_labels
     for _ in range(ESTIMATE_ROUNDS):
-        found = median_diameter(list(segment_fields(network, images, diameter, masks)))
+        side = ceil(LARGEST_SAMPLE * diameter / network.diam_mean)
+        middles = [_middle(image, side) for image in images]
+        found = median_diameter(list(segment_fields(network, middles, diameter, masks)))
         if found is None:
             return network.diam_labels
         previous, diameter = diameter, max(found, SMALLEST_DIAMETER)

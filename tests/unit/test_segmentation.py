@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline_lib import segmentation
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
@@ -138,3 +139,12 @@ def test_both_forms_of_the_network_find_the_same_objects() -> None:
     )
     assert exact.max() == 16
     assert average_precision(exact, fast, (0.8,))[0] == 1
+
+
+def test_the_search_for_a_diameter_never_blows_images_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small guess would enlarge the whole image; only its middle is looked at then."""
+    monkeypatch.setattr(segmentation, "LARGEST_SAMPLE", 240)
+    net = UphillNet()
+    found = estimate_diameter(network_of(net, diameter=40.0), [cones(20.0)], MASKS)
+    assert abs(found - 20) < 2
+    assert sum(shape[0] for shape in net.seen) == 2 * 4  # two rounds at 240 pixels; the second would be 480: 9 tiles
