@@ -29,7 +29,7 @@ os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes 
 from bench.document import update_document
 from bench.machine import write
 
-from pipeline_lib.arrays.normalise import normalise, percentile_range
+from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
@@ -51,12 +51,12 @@ class Ours:
     diameter: float
 
     def image_to_labels(self, image: NDArray[np.float32]) -> NDArray[Any]:
-        scaled = normalise(image, [percentile_range(channel, (1.0, 99.0)) for channel in image])
+        scaled = normalise_image(image, NormaliseSettings())
         return next(segment_fields(self.network, [scaled], self.diameter, MASKS))
 
     def image_to_flows(self, image: NDArray[np.float32]) -> torch.Tensor:
         """(3, Y, X) on the device: flow y, flow x, cell logit."""
-        scaled = normalise(image, [percentile_range(channel, (1.0, 99.0)) for channel in image])
+        scaled = normalise_image(image, NormaliseSettings())
         bands = flow_bands(self.network, [self.network.pixels(scaled)], self.diameter)
         return torch.cat([band for _, band in bands], dim=1)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from pipeline_lib.core.labels import renumber
@@ -15,27 +14,13 @@ from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
 from pipeline_lib.flows.targets import flows_from_labels
 from pipeline_lib.metrics import average_precision, match
 
+CPU = torch.device("cpu")
+
 pytestmark = [
     pytest.mark.parity,
     # The peer warns about numpy and torch of today and about empty label images.
     pytest.mark.filterwarnings("ignore"),
 ]
-
-
-@pytest.fixture(scope="module")
-def cellpose(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Give the peer's functions; its absence fails the tests on CI and skips them elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path_factory.mktemp("models")))
-        try:
-            from cellpose import dynamics, metrics
-        except ImportError:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("cellpose is not installed: pip install --no-deps cellpose==3.1.1.2")
-        import torch
-
-        yield SimpleNamespace(dynamics=dynamics, metrics=metrics, cpu=torch.device("cpu"))
 
 
 def touching_cells(seed: int, reach: float = 14, shape: tuple[int, int] = (230, 250)) -> np.ndarray:
@@ -72,15 +57,15 @@ def assert_same_flow(labels: np.ndarray, theirs: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_flows_from_labels(cellpose, seed):
+def test_flows_from_labels(peer, seed):
     labels = touching_cells(seed)
-    assert_same_flow(labels, cellpose.dynamics.masks_to_flows(labels.astype(np.int32), device=cellpose.cpu))
+    assert_same_flow(labels, peer.dynamics.masks_to_flows(labels.astype(np.int32), device=CPU))
 
 
-def test_flows_from_ragged_labels_in_many_parts(cellpose):
+def test_flows_from_ragged_labels_in_many_parts(peer):
     rng = np.random.default_rng(5)
     labels = np.kron(rng.integers(0, 30, size=(20, 20)), np.ones((6, 6), dtype=int)) * (rng.random((120, 120)) > 0.1)
-    assert_same_flow(labels, cellpose.dynamics.masks_to_flows(labels.astype(np.int32), device=cellpose.cpu))
+    assert_same_flow(labels, peer.dynamics.masks_to_flows(labels.astype(np.int32), device=CPU))
 
 
 # Settings under which the peer's small-mask removal meets no gap in the numbers: no check, or no removal.
@@ -96,10 +81,10 @@ def test_flows_from_ragged_labels_in_many_parts(cellpose):
     ids=str,
 )
 @pytest.mark.parametrize("noise", [0.0, 0.25])
-def test_labels_from_flows(cellpose, settings, noise):
+def test_labels_from_flows(peer, settings, noise):
     for seed in range(3):
         flow, logit = noisy_output(touching_cells(seed), noise, seed)
-        theirs = cellpose.dynamics.resize_and_compute_masks(
+        theirs = peer.dynamics.resize_and_compute_masks(
             flow * 5,
             logit,
             niter=settings.niter or 200,
@@ -107,7 +92,7 @@ def test_labels_from_flows(cellpose, settings, noise):
             flow_threshold=settings.flow_threshold,
             min_size=settings.min_size or -1,
             max_size_fraction=settings.max_size_fraction,
-            device=cellpose.cpu,
+            device=CPU,
         )
         theirs = theirs[0] if isinstance(theirs, tuple) else theirs
         ours = masks_from_flow(flow, logit, settings)
@@ -122,7 +107,7 @@ def test_flow_check_drops_some_and_keeps_some():
     assert counts[0] > counts[1] > counts[2] > 0
 
 
-def test_where_we_differ_on_purpose(cellpose):
+def test_where_we_differ_on_purpose(peer):
     """After the check left a gap in the numbers, the peer takes the number 4 for the small object, which is 5."""
     yy, xx = np.indices((40, 100))
     labels = np.zeros(yy.shape, dtype=np.uint32)
@@ -130,27 +115,23 @@ def test_where_we_differ_on_purpose(cellpose):
         labels[np.hypot(yy - 20, xx - 10 - 20 * i) <= radius] = i + 1
     flow = np.where(labels == 2, 0.1, 1).astype(np.float32) * flows_from_labels(labels)  # too short for the check
     logit = np.where(labels > 0, 4, -4).astype(np.float32)
-    theirs = cellpose.dynamics.compute_masks(
-        flow * 5, logit, niter=2000, flow_threshold=0.4, min_size=20, device=cellpose.cpu
-    )
+    theirs = peer.dynamics.compute_masks(flow * 5, logit, niter=2000, flow_threshold=0.4, min_size=20, device=CPU)
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
     ours = masks_from_flow(flow, logit, MaskSettings(min_size=20, niter=2000))
     assert np.array_equal(ours > 0, np.isin(labels, [1, 3, 4]))
     assert np.array_equal(theirs > 0, np.isin(labels, [1, 3]))
 
 
-def test_labels_of_a_real_field(cellpose, shared: Path):
+def test_labels_of_a_real_field(peer, shared: Path):
     masks = sorted((shared / "data" / "dsb2018" / "val").glob("*_masks.png"))
     from skimage.io import imread
 
     labels = renumber(max((imread(path) for path in masks[:20]), key=np.max).astype(np.int32))
-    theirs = cellpose.dynamics.masks_to_flows(labels.astype(np.int32), device=cellpose.cpu)
+    theirs = peer.dynamics.masks_to_flows(labels.astype(np.int32), device=CPU)
     assert_same_flow(labels, theirs)
 
     flow, logit = noisy_output(labels, 0.3)
-    theirs = cellpose.dynamics.compute_masks(
-        flow * 5, logit, niter=200, flow_threshold=None, min_size=15, device=cellpose.cpu
-    )
+    theirs = peer.dynamics.compute_masks(flow * 5, logit, niter=200, flow_threshold=None, min_size=15, device=CPU)
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
     ours = masks_from_flow(flow, logit, MaskSettings(flow_threshold=None))
     assert ours.max() == len(np.unique(theirs[theirs > 0])) > 100
@@ -158,11 +139,11 @@ def test_labels_of_a_real_field(cellpose, shared: Path):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_average_precision(cellpose, seed):
+def test_average_precision(peer, seed):
     truth = touching_cells(seed)
     prediction = masks_from_flow(*noisy_output(truth, 0.5, seed), MaskSettings(flow_threshold=None))
     thresholds = np.arange(0.3, 1.0, 0.05).tolist()
-    ap, tp, fp, fn = cellpose.metrics.average_precision(truth, prediction, threshold=thresholds)
+    ap, tp, fp, fn = peer.metrics.average_precision(truth, prediction, threshold=thresholds)
     assert average_precision(truth, prediction, thresholds) == pytest.approx(ap, abs=1e-6)
     assert len(set(ap.tolist())) > 5
     assert [match(truth, prediction, t) for t in thresholds] == list(zip(tp, fp, fn, strict=True))

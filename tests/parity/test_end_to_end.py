@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +27,6 @@ CPU = torch.device("cpu")
 EXACT = RunSettings(device="cpu", precision="float32")
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The reference package, without any model of its own. Missing in CI, it is a failure."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path_factory.mktemp("models")))
-        try:
-            import cellpose.core
-            import cellpose.models
-            import cellpose.resnet_torch
-        except ImportError:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("cellpose 3.1.1.2 is not installed")
-    return cellpose
-
-
-@pytest.fixture(scope="module")
-def starter(shared: Path) -> Path:
-    return shared / "weights" / "starter_nuclei.pth"
 
 
 @pytest.fixture(scope="module")

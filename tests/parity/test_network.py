@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,32 +24,11 @@ EXACT = PredictSettings(batch_size=4, device=CPU, precision=torch.float32)
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
 
 
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The reference package, without any model of its own. Missing in CI, it is a failure."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path_factory.mktemp("models")))
-        try:
-            import cellpose.core
-            import cellpose.models
-            import cellpose.resnet_torch
-            import cellpose.transforms
-        except ImportError:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("cellpose 3.1.1.2 is not installed")
-    return cellpose
-
-
-def starter_of(shared: Path) -> Path:
-    return shared / "weights" / "starter_nuclei.pth"
-
-
 @pytest.fixture(scope="module", params=["seed 1", "seed 2", "starter"])
 def weights_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights with random running statistics, or the starter weights."""
     if request.param == "starter":
-        return starter_of(request.getfixturevalue("shared"))
+        return Path(request.getfixturevalue("starter"))
     torch.manual_seed(int(request.param.split()[1]))
     net = FlowNet()
     for key, entry in net.state_dict().items():
@@ -126,13 +103,12 @@ def test_resizing(peer: Any, old: tuple[int, int], new: tuple[int, int]) -> None
 
 @pytest.mark.parametrize(("diameter", "tolerance"), [(17.0, 2e-5), (25.0, 2e-4)])
 def test_flows_of_a_field_from_array_to_array(
-    peer: Any, field: np.ndarray, shared: Path, diameter: float, tolerance: float
+    peer: Any, field: np.ndarray, starter: Path, diameter: float, tolerance: float
 ) -> None:
     """At 17 pixels nothing is resized. At 25 the peer resizes two channels at once, whose coordinates OpenCV rounds.
 
     With that very resize in place of ours, the difference at 25 pixels falls from 8e-5 to 3e-5 (flows up to 5).
     """
-    starter = starter_of(shared)
     model = peer.models.CellposeModel(gpu=False, pretrained_model=str(starter))
     _, (_, wanted_flow, wanted_logit, *_), wanted_style = model.eval(
         field, diameter=diameter, channels=[0, 0], compute_masks=False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +23,6 @@ from pipeline_lib.volumes import VolumeSettings, segment_volume, volume_flows
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours
 
 
-@pytest.fixture(scope="module")
-def cellpose(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Give the peer's modules; its absence fails the tests on CI and skips them elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path_factory.mktemp("models")))
-        try:
-            from cellpose import dynamics, models, utils
-        except ImportError:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip("cellpose is not installed: pip install --no-deps cellpose==3.1.1.2")
-        yield SimpleNamespace(dynamics=dynamics, models=models, utils=utils)
-
-
 @pytest.fixture(scope="module", params=["random", "starter"])
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "starter":
@@ -52,9 +37,9 @@ def network_of(weights: Path) -> Network:
     return prepare_network(load_weights(weights).state, RunSettings("cpu", "float32"))
 
 
-def peer_flows(cellpose: SimpleNamespace, weights: Path, volume: np.ndarray, **how: float) -> tuple[np.ndarray, ...]:
+def peer_flows(peer: Any, weights: Path, volume: np.ndarray, **how: float) -> tuple[np.ndarray, ...]:
     """The peer's flow, five times a pixel per step, and logit of a scaled (Z, Y, X) volume."""
-    model = cellpose.models.CellposeModel(gpu=False, pretrained_model=str(weights))
+    model = peer.models.CellposeModel(gpu=False, pretrained_model=str(weights))
     given = {"channels": [0, 0], "normalize": False, "z_axis": 0, "do_3D": True, "compute_masks": False}
     _, (_, flow, logit, *_), _ = model.eval(volume, **given, **how)
     return flow, logit
@@ -80,24 +65,22 @@ def touching_balls(seed: int, shape: tuple[int, int, int] = (28, 44, 48), apart:
 
 
 @pytest.mark.parametrize(("rescale", "anisotropy", "tolerance"), [(1.0, 1.0, 2e-5), (1.0, 1.5, 2e-5), (1.3, 1.7, 5e-5)])
-def test_flows_of_a_volume(
-    cellpose: SimpleNamespace, weights: Path, rescale: float, anisotropy: float, tolerance: float
-) -> None:
+def test_flows_of_a_volume(peer: Any, weights: Path, rescale: float, anisotropy: float, tolerance: float) -> None:
     """Where the peer resizes several channels at once, OpenCV rounds their coordinates."""
     network, volume = network_of(weights), np.random.default_rng(0).random((6, 20, 25), np.float32)
     diameter = network.diam_mean / rescale
-    wanted_flow, wanted_logit = peer_flows(cellpose, weights, volume, diameter=diameter, anisotropy=anisotropy)
+    wanted_flow, wanted_logit = peer_flows(peer, weights, volume, diameter=diameter, anisotropy=anisotropy)
     flow, logit = volume_flows(network, volume[None], diameter, anisotropy)
     np.testing.assert_allclose(5 * flow, wanted_flow, rtol=0, atol=tolerance)
     np.testing.assert_allclose(logit, wanted_logit, rtol=0, atol=tolerance)
     assert wanted_flow.std() > 1e-3
 
 
-def test_objects_of_a_volume_from_array_to_array(cellpose: SimpleNamespace, shared: Path) -> None:
+def test_objects_of_a_volume_from_array_to_array(peer: Any, shared: Path) -> None:
     weights = shared / "weights" / "starter_nuclei.pth"
     truth = touching_balls(0, (20, 30, 40), apart=2.2)[0]
     volume = gaussian_filter((truth > 0).astype(np.float32), 1)
-    model = cellpose.models.CellposeModel(gpu=False, pretrained_model=str(weights))
+    model = peer.models.CellposeModel(gpu=False, pretrained_model=str(weights))
     given = {"channels": [0, 0], "normalize": False, "z_axis": 0, "do_3D": True}
     wanted, *_ = model.eval(volume, diameter=17.0, flow3D_smooth=1.0, **given)
     found = segment_volume(network_of(weights), volume[None], 17.0, MaskSettings(), VolumeSettings(smoothing=1.0))
@@ -106,10 +89,10 @@ def test_objects_of_a_volume_from_array_to_array(cellpose: SimpleNamespace, shar
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_objects_from_flows(cellpose: SimpleNamespace, seed: int) -> None:
+def test_objects_from_flows(peer: Any, seed: int) -> None:
     """The peer samples up to half a voxel beside the point, so paths differ but objects do not."""
     labels, flow, logit = touching_balls(seed)
-    wanted = cellpose.dynamics.resize_and_compute_masks(
+    wanted = peer.dynamics.resize_and_compute_masks(
         5 * flow, logit, niter=200, do_3D=True, min_size=15, device=torch.device("cpu")
     )
     wanted = renumber(wanted[0] if isinstance(wanted, tuple) else wanted)
@@ -118,12 +101,12 @@ def test_objects_from_flows(cellpose: SimpleNamespace, seed: int) -> None:
     assert average_precision(wanted, found, (0.75,))[0] >= 0.95
 
 
-def test_points_are_sampled_where_they_are(cellpose: SimpleNamespace) -> None:
+def test_points_are_sampled_where_they_are(peer: Any) -> None:
     """One step of one voxel takes the first plane to the second; in the peer the flow fades by half at the faces."""
     inside = np.ones((12, 9, 9), bool)
     flow = np.zeros((3, *inside.shape), np.float32)
     flow[0] = 1
-    found = cellpose.dynamics.follow_flows(flow, np.nonzero(inside), niter=1, device=torch.device("cpu"))
+    found = peer.dynamics.follow_flows(flow, np.nonzero(inside), niter=1, device=torch.device("cpu"))
     theirs = np.asarray(found[0] if isinstance(found, tuple) else found)
     middle = 9 * 9 // 2  # of the first plane
     assert theirs[0, middle] == pytest.approx(0.5, abs=1e-5)
@@ -131,7 +114,7 @@ def test_points_are_sampled_where_they_are(cellpose: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_holes_and_small_objects(cellpose: SimpleNamespace, seed: int) -> None:
+def test_holes_and_small_objects(peer: Any, seed: int) -> None:
     """Whole balls, since the peer takes dents in one edge of the bounding box for holes, and a ball is not there."""
     labels = np.zeros((14, 20, 46), np.uint32)
     for number, radius in enumerate((6, 4, 5), start=1):
@@ -139,7 +122,7 @@ def test_holes_and_small_objects(cellpose: SimpleNamespace, seed: int) -> None:
         labels[distance <= radius] = number
     labels *= np.random.default_rng(seed).random(labels.shape) > 0.2
     settings = MaskSettings(min_size=300)
-    wanted = cellpose.utils.fill_holes_and_remove_small_masks(labels.astype(np.int32), min_size=300)
+    wanted = peer.utils.fill_holes_and_remove_small_masks(labels.astype(np.int32), min_size=300)
     found = clean(labels, settings)
     assert found.max() == 2
     assert np.count_nonzero(found) > 1.05 * np.count_nonzero(labels % 2)  # both large balls had holes
@@ -147,20 +130,20 @@ def test_holes_and_small_objects(cellpose: SimpleNamespace, seed: int) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.25, 1 / 3, 0.5])
-def test_stitched_planes(cellpose: SimpleNamespace, threshold: float) -> None:
+def test_stitched_planes(peer: Any, threshold: float) -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
         shape = 6, *rng.integers(3, 9, size=2)
         labels = np.stack([renumber(plane) for plane in rng.integers(0, rng.integers(2, 7), shape)]).astype(np.int32)
         if seed % 3 == 0:
             labels[rng.integers(2, 5)] = 0
-        wanted = cellpose.utils.stitch3D(labels.copy(), threshold)
+        wanted = peer.utils.stitch3D(labels.copy(), threshold)
         np.testing.assert_array_equal(stitch_planes(labels, threshold), renumber(np.asarray(wanted)))
 
 
-def test_stitching_differs_on_purpose(cellpose: SimpleNamespace) -> None:
+def test_stitching_differs_on_purpose(peer: Any) -> None:
     """After an empty second plane the peer counts from 1 again: objects far apart get one number."""
     plane = np.array([[1, 1, 2, 2]], np.int32)
     labels = np.stack([plane, 0 * plane, plane])
-    assert np.asarray(cellpose.utils.stitch3D(labels.copy(), 0.25))[2].tolist() == [[1, 1, 2, 2]]
+    assert np.asarray(peer.utils.stitch3D(labels.copy(), 0.25))[2].tolist() == [[1, 1, 2, 2]]
     assert stitch_planes(labels, 0.25)[2].tolist() == [[3, 3, 4, 4]]
