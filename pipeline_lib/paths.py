@@ -9,23 +9,40 @@ from pipeline_lib.core.wells import row_column, well_name
 
 BATCH_STAGES = ("ingest", "segment", "measure")
 PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate", "report")
+SHARED_STAGES = ("skeleton", "ingest", "complete")  # the same for all analyses of a plate
+ANALYSES = "analyses"
 WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
 HISTOGRAMS = "histograms"  # array beside the fields of a well
 
 
 @dataclass(frozen=True)
 class PlatePaths:
-    """Where everything of one plate lies, below `folder` = `<results>/<plate>`."""
+    """Where everything of one plate lies, below `folder` = `<results>/<plate>`.
+
+    analysis: name of an analysis that stands beside the plain one, which has none. Raw wells are shared by all analyses;
+    everything else of a named one lies in a folder of its own, and its label images carry its name.
+    """
 
     folder: Path
+    analysis: str = ""
+
+    @property
+    def home(self) -> Path:
+        """The folder of this analysis."""
+        return self.folder / ANALYSES / self.analysis if self.analysis else self.folder
 
     @property
     def manifest(self) -> Path:
         return self.folder / "manifest.json"
 
     @property
+    def lock(self) -> Path:
+        """Held by the run that works on the plate."""
+        return self.folder / ".lock"
+
+    @property
     def calibration(self) -> Path:
-        return self.folder / "calibration.json"
+        return self.home / "calibration.json"
 
     @property
     def raw(self) -> Path:
@@ -33,23 +50,23 @@ class PlatePaths:
 
     @property
     def wells_parquet(self) -> Path:
-        return self.folder / "wells.parquet"
+        return self.home / "wells.parquet"
 
     @property
     def wells_csv(self) -> Path:
-        return self.folder / "wells.csv"
+        return self.home / "wells.csv"
 
     @property
     def profiles(self) -> Path:
-        return self.folder / "profiles.parquet"
+        return self.home / "profiles.parquet"
 
     @property
     def z_prime(self) -> Path:
-        return self.folder / "zprime.csv"
+        return self.home / "zprime.csv"
 
     @property
     def report(self) -> Path:
-        return self.folder / "report.html"
+        return self.home / "report.html"
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -58,11 +75,23 @@ class PlatePaths:
 
     def cells(self, well: str) -> Path:
         """The cell table of one well."""
-        return self.folder / "cells" / f"{well}.parquet"
+        return self.home / "cells" / f"{well}.parquet"
 
     def records(self, stage: str) -> Path:
         """The folder with the records of a stage."""
-        return self.folder / "records" / stage
+        return (self.folder if stage in SHARED_STAGES else self.home) / "records" / stage
+
+    def claim(self, stage: str, batch: str) -> Path:
+        """What a job says of itself while it works, and how it ended unless it wrote its record."""
+        return self.claims(stage) / f"{batch}.json"
+
+    def claims(self, stage: str) -> Path:
+        """The folder with the claims of a stage."""
+        return self.records(stage) / "claims"
+
+    def retry(self, stage: str, batch: str, record: str) -> Path:
+        """The order to try the quarantined wells of a batch again. record: what tells this order from earlier ones."""
+        return self.records(stage) / "retry" / f"{batch}.{record}"
 
     def record(self, stage: str, batch: str) -> Path:
         """The record of one job: its Snakemake output."""
@@ -83,3 +112,8 @@ def well_path(well: str) -> str:
 def labels_path(field: int) -> str:
     """The group of label images of a field, inside its well."""
     return f"{field}/labels"
+
+
+def label_name(name: str, analysis: str) -> str:
+    """What a label image is called in the plate: `nuclei`, or `nuclei_v2` of the analysis `v2`."""
+    return f"{name}_{analysis}" if analysis else name

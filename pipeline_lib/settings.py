@@ -228,6 +228,15 @@ class Settings(Section):
 
     plates: str = Field("config/plates.tsv", description="The plate sheet: id, folder, format, plate_map, overrides")
     results: str = Field("results", description="Where everything is written")
+    analysis: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9][A-Za-z0-9-]*$",
+        description="Name of an analysis that stands beside the plain one and shares its ingested plate: its labels, "
+        "tables and report leave those of the others alone",
+    )
+    retry_failed: bool = Field(
+        False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
+    )
     ingest: IngestSettings = IngestSettings()
     segment: SegmentSettings = SegmentSettings()
     measure: MeasureSettings = MeasureSettings()

@@ -32,7 +32,7 @@ SHEET_COLUMNS = ("plate", "folder", "format", "plate_map", "overrides")
 REQUIRED_COLUMNS = SHEET_COLUMNS[:3]
 PLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
-NOT_PER_PLATE = ("plates", "results")
+NOT_PER_PLATE = ("plates", "results", "analysis", "retry_failed")
 
 
 Source = tuple[Path, str, str]  # raw folder, format, pattern
@@ -119,7 +119,7 @@ def load_workflow(config: Mapping[str, Any], *, rescan: bool = True) -> Workflow
     """
     faults: list[str] = []
     holds = _unchanged if rescan else _as_planned
-    sound = _sound(_merged(Settings().model_dump(mode="json"), config), "config", faults)
+    sound = _sound(merged(Settings().model_dump(mode="json"), config), "config", faults)
     settings = Settings.model_validate(sound)
     plates = {}
     for row in _sheet(Path(settings.plates), faults):
@@ -248,16 +248,16 @@ def _overridden(
         faults.append(f"plate {name}: overrides hold a {found}; sections such as {{measure: ...}} are allowed")
         return config
     faults += [f"plate {name}: {key} cannot differ between plates" for key in NOT_PER_PLATE if key in content]
-    return _merged(config, {key: value for key, value in content.items() if key not in NOT_PER_PLATE})
+    return merged(config, {key: value for key, value in content.items() if key not in NOT_PER_PLATE})
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over`, section by section. A label image of another method is replaced whole."""
     merged = dict(base)
     for key, value in over.items():
         old = base.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_method(old, value):
-            merged[key] = _merged(old, value)
+            merged[key] = merged(old, value)
         else:
             merged[key] = value
     return merged
