@@ -3,9 +3,14 @@
 #   snakemake                    all plates of config/plates.tsv, on this machine
 #   snakemake --profile slurm    the same on a cluster
 #   snakemake -n                 what would run, and why
+#
+# In a folder without config/config.yaml every setting has its default, unless --configfile or --config says otherwise.
+from pathlib import Path
 
 
-configfile: "config/config.yaml"
+if Path("config/config.yaml").exists():
+
+    configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"

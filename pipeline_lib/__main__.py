@@ -87,10 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plate", type=Path, required=True, help="the plate's results folder")
+    parser.add_argument("--analysis", default="", help="name of the analysis; empty for the plain one")
     parser.add_argument("--wells", type=well_list, default=(), help="wells of the batch, separated by commas")
     parser.add_argument("--settings", required=True, help="the stage's config section as JSON")
     parser.add_argument("--plate-map", type=Path, help="CSV with the wells' contents")
     parser.add_argument("--threads", type=int, default=1, help="processor threads to use")
+    parser.add_argument("--memory", type=float, help="MB the job may use, by which its death is explained")
+    parser.add_argument("--minutes", type=float, help="time limit of the job, likewise")
     parser.add_argument("--record", type=Path, required=True, help="the record to write when the job is done")
 
 
@@ -105,17 +108,18 @@ def _run(parsed: argparse.Namespace) -> int:
     module = import_module(_module(parsed.verb))
     if parsed.verb not in STAGES:
         return int(module.run(parsed) or 0)
-    from pipeline_lib.stages._job import Job
+    from pipeline_lib.stages._job import Job, Limits
 
     section = Settings.model_fields[STAGES[parsed.verb].section].annotation
     assert section is not None
     job = Job(
         stage=parsed.verb,
-        plate=PlatePaths(parsed.plate),
+        plate=PlatePaths(parsed.plate, parsed.analysis),
         settings=section.model_validate_json(parsed.settings),
         record=parsed.record,
         wells=parsed.wells,
         plate_map=parsed.plate_map,
+        limits=Limits(parsed.memory, parsed.minutes),
     )
     getattr(module, parsed.verb)(job)
     return 0

@@ -19,8 +19,8 @@ HISTOGRAMS = "histograms"  # array beside the fields of a well
 class PlatePaths:
     """Where everything of one plate lies, below `folder` = `<results>/<plate>`.
 
-    analysis: name of an analysis that stands beside the plain one, which has none. Raw wells are shared by all analyses;
-    everything else of a named one lies in a folder of its own, and its label images carry its name.
+    analysis: name of an analysis that stands beside the plain one, which has none. Raw wells are shared by all
+    analyses; everything else of a named one lies in a folder of its own, and its label images carry its name.
     """
 
     folder: Path
@@ -89,9 +89,14 @@ class PlatePaths:
         """The folder with the claims of a stage."""
         return self.records(stage) / "claims"
 
-    def retry(self, stage: str, batch: str, record: str) -> Path:
-        """The order to try the quarantined wells of a batch again. record: what tells this order from earlier ones."""
-        return self.records(stage) / "retry" / f"{batch}.{record}"
+    @property
+    def retries(self) -> Path:
+        """The folder with orders to try quarantined wells again."""
+        return self.folder / "retry"
+
+    def retry(self, stage: str, batch: str, made: str) -> Path:
+        """The order to try the quarantined wells of a batch again. made: what tells it from earlier ones."""
+        return self.retries / f"{stage}.{batch}.{made}"
 
     def record(self, stage: str, batch: str) -> Path:
         """The record of one job: its Snakemake output."""

@@ -37,8 +37,12 @@ CARRIERS = {
     "paths.py",
     "provenance.py",
     "stages/_job.py",
+    "core/deaths.py",
+    "core/needs.py",
     "io/records.py",
     "io/commit.py",
+    "io/claims.py",
+    "io/slurm.py",
 }
 
 

@@ -235,7 +235,7 @@ class Settings(Section):
         "tables and report leave those of the others alone",
     )
     retry_failed: bool = Field(
-        False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
+        default=False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
     )
     ingest: IngestSettings = IngestSettings()
     segment: SegmentSettings = SegmentSettings()

@@ -9,11 +9,12 @@ rule aggregate:
         cells=records_of("measure"),
         plate_map=plate_map_of,
     output:
-        record=PLATE + "/records/aggregate/plate.json",
+        record=HOME + "/records/aggregate/plate.json",
         tables=multiext(
-            PLATE + "/", "wells.parquet", "wells.csv", "profiles.parquet", "zprime.csv"
+            HOME + "/", "wells.parquet", "wells.csv", "profiles.parquet", "zprime.csv"
         ),
     params:
+        analysis=NAMED,
         settings=settings_of("aggregate"),
         wells=wells_of_plate,
         plate_map=lambda wildcards, input: (
@@ -21,21 +22,24 @@ rule aggregate:
         ),
         code=code_digest("aggregate"),
     log:
-        PLATE + "/logs/aggregate/plate.log",
+        HOME + "/logs/aggregate/plate.log",
     benchmark:
-        PLATE + "/benchmarks/aggregate/plate.tsv"
+        HOME + "/benchmarks/aggregate/plate.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory_of("aggregate"),
+        runtime=minutes_of("aggregate"),
     conda:
         "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib aggregate \
             --plate "$(dirname {input.manifest:q})" \
+            {params.analysis:q} \
             {params.plate_map:q} \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """

@@ -8,6 +8,10 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)  # the library comes from the checkout, in jobs too
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
 
+from pipeline_lib.core.needs import NEEDS
+from pipeline_lib.io.devices import visible_gpus
+from pipeline_lib.io.locks import Taken
+from pipeline_lib.launch import PlannedJob, clear_orders, lock_plates, told_load
 from pipeline_lib.provenance import code_digest
 from pipeline_lib.workflow import ConfigError, load_workflow
 
@@ -17,12 +21,54 @@ except ConfigError as faults:
     raise WorkflowError(str(faults)) from None
 
 PLATES = WORKFLOW.plates
+ANALYSIS = WORKFLOW.settings.analysis or ""
 PLATE = str(Path(WORKFLOW.settings.results) / "{plate}")
+HOME = (
+    f"{PLATE}/analyses/{ANALYSIS}" if ANALYSIS else PLATE
+)  # of what belongs to one analysis
+
+
+onstart:
+    planned = [
+        PlannedJob(
+            job.rule.name, job.wildcards.plate, getattr(job.wildcards, "batch", "")
+        )
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name in NEEDS
+    ]
+    try:
+        LOCKS = lock_plates(WORKFLOW, planned)  # kept open until this process ends
+    except Taken as error:
+        raise WorkflowError(str(error)) from None
+    clear_orders(WORKFLOW, planned)
+    print(told_load(WORKFLOW, planned), file=sys.stderr)
 
 
 wildcard_constraints:
     plate="[A-Za-z0-9_.-]+",
     batch="[A-Z]+[0-9]+-[A-Z]+[0-9]+",
+
+
+rule retry:
+    """Order that the quarantined wells of a batch be tried again."""
+    output:
+        touch(PLATE + "/retry/{order}"),
+    localrule: True
+
+
+def memory_of(stage):
+    """MB for a job, more with every try."""
+    return lambda wildcards, attempt: NEEDS[stage].memory * attempt
+
+
+def minutes_of(stage):
+    """Time limit of a job, longer with every try."""
+    return lambda wildcards, attempt: NEEDS[stage].minutes * attempt
+
+
+def gpus_of(stage):
+    """GPUs of this machine that a job needs; a cluster profile says what to ask the cluster for."""
+    return 1 if NEEDS[stage].gpu and visible_gpus() else 0
 
 
 def settings_of(stage):
@@ -47,6 +93,13 @@ def weights_of(wildcards):
     return PLATES[wildcards.plate].weights
 
 
+def retry_of(stage):
+    """The order to try the batch's quarantined wells again, if it has any and the run is to retry them."""
+    return (
+        lambda wildcards: PLATES[wildcards.plate].to_retry(stage, wildcards.batch) or []
+    )
+
+
 def records_of(stage):
     """The records of all batches of the plate at hand."""
     return lambda wildcards: PLATES[wildcards.plate].records(stage)
@@ -57,6 +110,9 @@ def records_before(stage, then):
     return lambda wildcards: PLATES[wildcards.plate].records_sharing(
         stage, then, wildcards.batch
     )
+
+
+NAMED = ["--analysis", ANALYSIS] if ANALYSIS else []
 
 
 def plate_map_of(wildcards):

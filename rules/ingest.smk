@@ -16,8 +16,9 @@ rule skeleton:
     benchmark:
         PLATE + "/benchmarks/skeleton/plate.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=30,
+        mem_mb=memory_of("skeleton"),
+        runtime=minutes_of("skeleton"),
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     shell:
@@ -26,6 +27,8 @@ rule skeleton:
             --plate "$(dirname {input.manifest:q})" \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """
 
@@ -35,6 +38,7 @@ rule ingest:
     input:
         manifest=PLATE + "/manifest.json",
         skeleton=PLATE + "/records/skeleton/plate.json",
+        retry=retry_of("ingest"),
     output:
         record=PLATE + "/records/ingest/{batch}.json",
     params:
@@ -46,8 +50,8 @@ rule ingest:
     benchmark:
         PLATE + "/benchmarks/ingest/{batch}.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory_of("ingest"),
+        runtime=minutes_of("ingest"),
     conda:
         "../envs/cpu.yaml"
     shell:
@@ -57,6 +61,8 @@ rule ingest:
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """
 
@@ -77,8 +83,9 @@ rule complete:
     benchmark:
         PLATE + "/benchmarks/complete/plate.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=10,
+        mem_mb=memory_of("complete"),
+        runtime=minutes_of("complete"),
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     shell:
@@ -88,5 +95,7 @@ rule complete:
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """

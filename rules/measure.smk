@@ -7,27 +7,32 @@ rule measure:
     input:
         manifest=PLATE + "/manifest.json",
         segment=records_before("segment", then="measure"),
+        retry=retry_of("measure"),
     output:
-        record=PLATE + "/records/measure/{batch}.json",
+        record=HOME + "/records/measure/{batch}.json",
     params:
+        analysis=NAMED,
         settings=settings_of("measure"),
         wells=wells_of("measure"),
         code=code_digest("measure"),
     log:
-        PLATE + "/logs/measure/{batch}.log",
+        HOME + "/logs/measure/{batch}.log",
     benchmark:
-        PLATE + "/benchmarks/measure/{batch}.tsv"
+        HOME + "/benchmarks/measure/{batch}.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=memory_of("measure"),
+        runtime=minutes_of("measure"),
     conda:
         "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib measure \
             --plate "$(dirname {input.manifest:q})" \
+            {params.analysis:q} \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """

@@ -6,29 +6,33 @@ rule report:
     """One self-contained page about the plate."""
     input:
         manifest=PLATE + "/manifest.json",
-        aggregate=PLATE + "/records/aggregate/plate.json",
+        aggregate=HOME + "/records/aggregate/plate.json",
     output:
-        record=PLATE + "/records/report/plate.json",
-        report=PLATE + "/report.html",
+        record=HOME + "/records/report/plate.json",
+        report=HOME + "/report.html",
     params:
+        analysis=NAMED,
         settings=settings_of("report"),
         wells=wells_of_plate,
         code=code_digest("report"),
     log:
-        PLATE + "/logs/report/plate.log",
+        HOME + "/logs/report/plate.log",
     benchmark:
-        PLATE + "/benchmarks/report/plate.tsv"
+        HOME + "/benchmarks/report/plate.tsv"
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory_of("report"),
+        runtime=minutes_of("report"),
     conda:
         "../envs/cpu.yaml"
     shell:
         r"""
         python -m pipeline_lib report \
             --plate "$(dirname {input.manifest:q})" \
+            {params.analysis:q} \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """

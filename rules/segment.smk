@@ -8,29 +8,34 @@ rule calibrate:
         manifest=PLATE + "/manifest.json",
         complete=PLATE + "/records/complete/plate.json",
     output:
-        record=PLATE + "/records/calibrate/plate.json",
+        record=HOME + "/records/calibrate/plate.json",
     params:
+        analysis=NAMED,
         settings=settings_of("segment"),
         wells=wells_of_plate,
         code=code_digest("calibrate"),
         weights=weights_of,
     log:
-        PLATE + "/logs/calibrate/plate.log",
+        HOME + "/logs/calibrate/plate.log",
     benchmark:
-        PLATE + "/benchmarks/calibrate/plate.tsv"
-    threads: 4
+        HOME + "/benchmarks/calibrate/plate.tsv"
+    threads: NEEDS["calibrate"].threads
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory_of("calibrate"),
+        runtime=minutes_of("calibrate"),
+        gpu=gpus_of("calibrate"),
     conda:
         "../envs/gpu.yaml"
     shell:
         r"""
         python -m pipeline_lib calibrate \
             --plate "$(dirname {input.manifest:q})" \
+            {params.analysis:q} \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """
 
@@ -39,30 +44,36 @@ rule segment:
     """Label the nuclei and cells of a batch of wells."""
     input:
         manifest=PLATE + "/manifest.json",
-        calibrate=PLATE + "/records/calibrate/plate.json",
+        calibrate=HOME + "/records/calibrate/plate.json",
+        retry=retry_of("segment"),
     output:
-        record=PLATE + "/records/segment/{batch}.json",
+        record=HOME + "/records/segment/{batch}.json",
     params:
+        analysis=NAMED,
         settings=settings_of("segment"),
         wells=wells_of("segment"),
         code=code_digest("segment"),
         weights=weights_of,
     log:
-        PLATE + "/logs/segment/{batch}.log",
+        HOME + "/logs/segment/{batch}.log",
     benchmark:
-        PLATE + "/benchmarks/segment/{batch}.tsv"
-    threads: 4
+        HOME + "/benchmarks/segment/{batch}.tsv"
+    threads: NEEDS["segment"].threads
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=memory_of("segment"),
+        runtime=minutes_of("segment"),
+        gpu=gpus_of("segment"),
     conda:
         "../envs/gpu.yaml"
     shell:
         r"""
         python -m pipeline_lib segment \
             --plate "$(dirname {input.manifest:q})" \
+            {params.analysis:q} \
             --wells {params.wells:q} \
             --settings {params.settings:q} \
             --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
             --record {output.record:q} 2>&1 | tee {log:q}
         """

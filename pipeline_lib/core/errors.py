@@ -13,9 +13,15 @@ class DataTrouble(Exception):
 
 
 class MissingImages(DataTrouble):
-    """A well has no image at all, or lacks a channel, field, plane or time point that its plate has."""
+    """A well lacks a channel, plane or time point that its plate has."""
 
-    kind = "missing images"
+    kind = "missing channel"
+
+
+class NoImages(DataTrouble):
+    """A well has no image at all."""
+
+    kind = "no image"
 
 
 class UnequalImages(DataTrouble):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +20,18 @@ def committed(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` to write a file or folder to; rename it into place if all went well.
 
     An older file is replaced in one step; an older folder is moved aside first and deleted last. So a reader sees the
-    old, for a folder perhaps nothing, then the new, never a mix.
+    old, for a folder perhaps nothing, then the new, never a mix: also after a power cut, since everything is on the
+    disk before the rename is.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = _beside(target, "tmp"), _beside(target, "old")
     try:
         yield temporary
+        _flush(temporary)
         if target.is_dir():
             target.rename(aside)
         temporary.replace(target)
+        _flush_one(target.parent)
     finally:
         if aside.exists() and not target.exists():
             aside.rename(target)  # the new one could not take its place
@@ -51,6 +55,21 @@ def sweep(target: Path) -> None:
     for path in target.parent.iterdir():
         if is_temporary(path.name) and path.name.startswith(f".{target.name}."):
             _remove(path)
+
+
+def _flush(path: Path) -> None:
+    """Have a file, or a folder with all it holds, written to the disk."""
+    for child in path.iterdir() if path.is_dir() else ():
+        _flush(child)
+    _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _beside(target: Path, ending: str) -> Path:

@@ -25,7 +25,7 @@ _MOST_COMPRESSED = 100_000  # times; a header that promises more is damaged, and
 class UnreadableImage(DataTrouble):
     """A file that is missing, damaged, or not a stack of planes. The message is one line: path, what was found."""
 
-    kind = "unreadable image"
+    kind = "unreadable file"
 
 
 def read_planes(path: Path) -> NDArray[Any]:

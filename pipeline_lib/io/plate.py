@@ -7,7 +7,6 @@ have length 1, into that. Group metadata is written as JSON, so that listing a p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline_lib.core.histograms import Histogram
 from pipeline_lib.core.wells import row_column, well_name
+from pipeline_lib.io.arrays import create_array, read_array, read_frame, write_array
+from pipeline_lib.io.commit import committed, discard
 from pipeline_lib.io.ngff import (
+    VERSION,
     PlateInfo,
     display_metadata,
     image_metadata,
@@ -25,11 +27,9 @@ from pipeline_lib.io.ngff import (
     well_metadata,
 )
 from pipeline_lib.io.records import read_json, write_json
-from pipeline_lib.paths import HISTOGRAMS, labels_path, well_path
+from pipeline_lib.paths import HISTOGRAMS, label_name, labels_path, well_path
 
 OURS = "wellpose"  # our own block beside "ome" in the attributes of a group
-LARGEST_CHUNK = 1024
-LARGEST_SHARD = 4096
 
 
 def create_plate(plate: Path, info: PlateInfo, fingerprint: str) -> None:
@@ -96,54 +96,101 @@ def write_field(well: Path, field: int, levels: Sequence[NDArray[Any]], steps: S
     described = image_metadata(f"{field}", axes, steps, info.pixel_size)
     write_group(well / str(field), {"ome": {**described, "omero": display_metadata(info)}})
     for level, array in enumerate(levels):
-        _write_array(well / str(field) / str(level), _stored(array, "tczyx", axes), axes)
+        write_array(well / str(field) / str(level), _stored(array, "tczyx", axes), axes)
 
 
-def write_labels(
-    group: Path, labels: Mapping[str, Sequence[NDArray[np.uint32]]], steps: Sequence[int], info: PlateInfo, ours: object
+def commit_labels(
+    group: Path,
+    analysis: str,
+    labels: Mapping[str, Sequence[NDArray[np.uint32]]],
+    steps: Sequence[int],
+    info: PlateInfo,
+    ours: Mapping[str, Any],
 ) -> None:
-    """Write the label images of one field. labels: name -> pyramid levels (T, Y, X), finest first."""
+    """Write the label images an analysis made of one field; those of other analyses stay.
+
+    They count once the group lists them, which is one rename of one small file; before that, and while older ones are
+    replaced, the analysis has none.
+
+    Args:
+        group: The field's group of label images.
+        analysis: Its name; empty for the plain one.
+        labels: Name -> pyramid levels (T, Y, X), finest first.
+        steps: Pixel sizes of the levels, in pixels of the first.
+        info: The plate.
+        ours: What is told of their making, such as `fingerprint`.
+    """
+    withdraw_labels(group, analysis)
     axes = label_axes(info)
-    write_group(group, {"ome": {"version": "0.5", "labels": list(labels)}, OURS: ours})
+    names = {name: label_name(name, analysis) for name in labels}
     for name, levels in labels.items():
-        write_group(group / name, {"ome": label_metadata(name, axes, steps, info.pixel_size)})
-        for level, array in enumerate(levels):
-            _write_array(group / name / str(level), _stored(array, "tyx", axes), axes)
+        with committed(group / names[name]) as temporary:
+            write_group(temporary, {"ome": label_metadata(names[name], axes, steps, info.pixel_size)})
+            for level, array in enumerate(levels):
+                write_array(temporary / str(level), _stored(array, "tyx", axes), axes)
+    _list_labels(group, {**analyses_of(group), analysis: {**ours, "labels": names}})
+
+
+def withdraw_labels(group: Path, analysis: str) -> None:
+    """Make the label images of an analysis absent at once, then delete them and what a killed job left."""
+    analyses = analyses_of(group)
+    if analyses.pop(analysis, None):
+        _list_labels(group, analyses)
+    listed = {name for made in analyses.values() for name in made["labels"].values()}
+    for child in group.iterdir() if group.is_dir() else ():
+        if child.is_dir() and child.name not in listed:
+            discard(child)
+
+
+def analyses_of(group: Path) -> dict[str, dict[str, Any]]:
+    """Analysis -> what it told of a field's label images: `labels` (name -> its name on disk), `fingerprint`, ..."""
+    analyses: dict[str, dict[str, Any]] = read_attributes(group).get(OURS, {}).get("analyses", {})
+    return analyses
+
+
+def labels_of(plate: Path, well: str, field: int, analysis: str = "") -> dict[str, Any]:
+    """What an analysis told of the label images of a field; empty where it has none."""
+    return analyses_of(plate / well_path(well) / labels_path(field)).get(analysis, {})
+
+
+def _list_labels(group: Path, analyses: Mapping[str, Mapping[str, Any]]) -> None:
+    listed = [name for made in analyses.values() for name in made["labels"].values()]
+    write_group(group, {"ome": {"version": VERSION, "labels": listed}, OURS: {"analyses": analyses}})
 
 
 def write_histograms(well: Path, histograms: Sequence[Sequence[Histogram]]) -> None:
     """Write the histograms of a well, [field][channel], as one small array beside its fields."""
     counts = np.stack([[h.counts for h in channels] for channels in histograms]).astype(np.uint32)
     grids = [[[h.width, h.first] for h in channels] for channels in histograms]
-    array = _create(well / HISTOGRAMS, counts, ("field", "channel", "bin"), chunks=counts.shape, shards=None)
+    array = create_array(well / HISTOGRAMS, counts, ("field", "channel", "bin"), chunks=counts.shape, shards=None)
     array.attrs[OURS] = {"grids": grids}
     array[:] = counts
 
 
 def read_histograms(plate: Path, well: str) -> list[list[Histogram]]:
     """The histograms of a well, [field][channel]."""
-    import zarr
-
-    array = zarr.open_array(plate / well_path(well) / HISTOGRAMS, mode="r")
-    counts = np.asarray(array[:]).astype(np.int64)
-    grids: Any = array.attrs[OURS]
+    path = plate / well_path(well) / HISTOGRAMS
+    counts = read_array(path).astype(np.int64)
+    grids = read_attributes(path)[OURS]["grids"]
     return [
         [Histogram(width, int(first), counts[field, channel]) for channel, (width, first) in enumerate(channels)]
-        for field, channels in enumerate(grids["grids"])
+        for field, channels in enumerate(grids)
     ]
 
 
 def read_field(plate: Path, well: str, field: int, time: int = 0, level: int = 0) -> NDArray[Any]:
     """One field as (C, Y, X), in the number type of the microscope; planes along z are projected to their maximum."""
-    image = _read(plate / well_path(well) / str(field), level, "tczyx", time)
+    image = read_frame(plate / well_path(well) / str(field) / str(level), "tczyx", time)
     return image.max(axis=1)  # type: ignore[no-any-return]
 
 
-def read_labels(plate: Path, well: str, field: int, time: int = 0, level: int = 0) -> dict[str, NDArray[np.uint32]]:
-    """The label images of one field, name -> (Y, X)."""
+def read_labels(
+    plate: Path, well: str, field: int, time: int = 0, level: int = 0, analysis: str = ""
+) -> dict[str, NDArray[np.uint32]]:
+    """The label images an analysis made of one field, name -> (Y, X)."""
     group = plate / well_path(well) / labels_path(field)
-    names = read_attributes(group)["ome"]["labels"]
-    return {name: _read(group / name, level, "tyx", time) for name in names}
+    names = labels_of(plate, well, field, analysis)["labels"]
+    return {name: read_frame(group / stored / str(level), "tyx", time) for name, stored in names.items()}
 
 
 def fields_of(plate: Path, well: str) -> list[int]:
@@ -158,61 +205,6 @@ def levels_of(plate: Path, well: str, field: int) -> int:
     return len(attributes["ome"]["multiscales"][0]["datasets"])
 
 
-def read_level(image: Path, level: int) -> NDArray[Any]:
-    """A whole level of an image or label image, as stored."""
-    import zarr
-
-    return np.asarray(zarr.open_array(image / str(level), mode="r")[:])
-
-
 def _stored(array: NDArray[Any], full: str, axes: str) -> NDArray[Any]:
     """Drop the axes that are not stored; they have length 1."""
     return array.squeeze(tuple(index for index, axis in enumerate(full) if axis not in axes))
-
-
-def _read(image: Path, level: int, full: str, time: int) -> NDArray[Any]:
-    """Read one time point of a stored image with all axes of `full` but t."""
-    import zarr
-
-    array = zarr.open_array(image / str(level), mode="r")
-    axes: Any = array.metadata.dimension_names  # type: ignore[union-attr]
-    pixels = np.asarray(array[time] if axes[0] == "t" else array[:])
-    missing = tuple(index for index, axis in enumerate(full[1:]) if axis not in axes)
-    return np.expand_dims(pixels, missing)
-
-
-def _write_array(path: Path, array: NDArray[Any], axes: str) -> None:
-    chunks = tuple(_even(size) if axis in "yx" else 1 for axis, size in zip(axes, array.shape, strict=True))
-    shards = tuple(_shard(axis, size, chunk) for axis, size, chunk in zip(axes, array.shape, chunks, strict=True))
-    _create(path, array, tuple(axes), chunks, shards)[:] = array
-
-
-def _even(size: int) -> int:
-    """Chunk length: `size` in equal parts of at most LARGEST_CHUNK."""
-    return max(1, ceil(size / max(1, ceil(size / LARGEST_CHUNK))))
-
-
-def _shard(axis: str, size: int, chunk: int) -> int:
-    """Shard length: a time point, all channels and planes, and up to about LARGEST_SHARD pixels each way."""
-    if axis not in "yx":
-        return 1 if axis == "t" else size
-    return chunk * min(ceil(size / chunk), max(1, LARGEST_SHARD // chunk))
-
-
-def _create(
-    path: Path, like: NDArray[Any], names: tuple[str, ...], chunks: tuple[int, ...], shards: tuple[int, ...] | None
-) -> Any:
-    """Create an array of the shape and type of another one, compressed without loss."""
-    import zarr
-    from zarr.codecs import BloscCodec, BloscShuffle
-
-    return zarr.create_array(
-        path,
-        shape=like.shape,
-        dtype=like.dtype,
-        chunks=chunks,
-        shards=shards,
-        dimension_names=names,
-        compressors=BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle),
-        zarr_format=3,
-    )

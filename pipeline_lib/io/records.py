@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline_lib.io.commit import committed
 
+QUARANTINED = "quarantined"  # the status of a well whose data are bad
+FINISHED = ("done", "current")  # the statuses of a well that is as it should be
+
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all. Numbers that are not finite, which JSON does not know, become null."""

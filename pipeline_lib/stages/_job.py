@@ -1,22 +1,44 @@
-"""What a job is, and the one loop by which every batch stage makes its wells current."""
+"""What a job is, and the one way by which every batch stage makes its wells current."""
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from threading import Lock
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
+from pipeline_lib.core.deaths import CANCELLED, TIME_LIMIT, Strike
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.io.records import write_json
+from pipeline_lib.io.claims import Holder, claimed
+from pipeline_lib.io.records import QUARANTINED, write_json
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.provenance import code_digest, fingerprint, peak_memory_mb, software
 from pipeline_lib.settings import Section
 
+WELLS_IN_HAND = 3  # one is read, one computed, one written
+TERMINATED = 128 + signal.SIGTERM
+NEARLY = 30  # seconds before a job's time limit from which on a request to end is taken for the limit
+
 log = logging.getLogger("wellpose")
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the job may use; None: nobody said. memory: MB; minutes: from the start of this process."""
+
+    memory: float | None = None
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Job:
     record: Path
     wells: tuple[str, ...] = ()
     plate_map: Path | None = None
+    limits: Limits = Limits()
 
     @property
     def name(self) -> str:
@@ -45,8 +68,8 @@ class Job:
         return {"fingerprint": wanted, **made, "software": software()}
 
 
-class WellWork(Protocol):
-    """How a stage deals with one well."""
+class WellWork(Protocol[Piece, Made]):
+    """How a stage deals with one well, in pieces such as its fields."""
 
     def wanted(self, well: str) -> str | None:
         """The fingerprint the well should have; None where what it is made from is absent."""
@@ -54,49 +77,133 @@ class WellWork(Protocol):
     def stored(self, well: str) -> str | None:
         """The fingerprint of the committed result, None where there is none."""
 
-    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
-        """Make and commit the result; return what the record says of it."""
+    def read(self, well: str) -> Iterator[Piece]:
+        """What the well is made from, piece by piece."""
+
+    def compute(self, piece: Piece) -> Made:
+        """The result of a piece. Never called twice at a time."""
+
+    def commit(self, well: str, made: Iterable[Made], wanted: str) -> Mapping[str, Any]:
+        """Write the results of all pieces as they come and commit the well; return what the record says of it."""
 
     def discard(self, well: str) -> None:
         """Make the result absent."""
 
 
-def make_current(job: Job, work: WellWork, about: Callable[[], Mapping[str, Any]] = dict) -> None:
+class StruckOut(DataTrouble):
+    """Job after job died on a well."""
+
+    def __init__(self, strike: Strike) -> None:
+        said = f", the last with {strike.said}" if strike.said else ""
+        super().__init__(
+            f"{strike.count} jobs in a row ended while they worked on it alone ({strike.reason}{said}); mend it or "
+            "allow more, then run with --config retry_failed=true"
+        )
+        self.kind = strike.reason
+
+
+def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping[str, Any]] = dict) -> None:
     """Make every well of the job current and write the record.
 
     about: what else the record says, asked for at the end.
 
     A well whose stored fingerprint is the wanted one is skipped. Trouble with a well's data quarantines it; any other
-    exception fails the job, whose finished wells stay.
+    exception fails the job, whose finished wells stay. While one well is computed, the next is read and the last one
+    written, unless a job died here before: then wells are taken one by one, so that it is known which is to blame.
     """
     clock = Clock()
-    wells = {}
-    for number, well in enumerate(job.wells, 1):
+    path = job.plate.claim(job.stage, job.record.stem)
+    with claimed(path, job.wells, job.limits.memory) as holder, _told_of_the_end(holder, job.limits):
+        one = _OneWell(work, holder, Lock())
+        with ThreadPoolExecutor(1 if holder.claim.careful else WELLS_IN_HAND) as hands:
+            coming = [hands.submit(one.make, well) for well in job.wells]
+            try:
+                wells = {
+                    well: _logged(job, number, well, future.result())
+                    for number, (well, future) in enumerate(zip(job.wells, coming, strict=True), 1)
+                }
+            finally:
+                hands.shutdown(wait=True, cancel_futures=True)
+        write_record(job, clock, {"wells": wells, **about()})
+
+
+@dataclass(frozen=True)
+class _OneWell:
+    """What becomes of one well. computing: held while a piece is computed, so that several wells can be in hand."""
+
+    work: WellWork[Any, Any]
+    holder: Holder
+    computing: Lock
+
+    def make(self, well: str) -> dict[str, Any]:
+        """Make the well current; the outcome, as the record tells it."""
         started = time.monotonic()
-        wells[well] = _make_one(well, work)
-        seconds = time.monotonic() - started
-        log.info(
-            "%s %s %s (%d/%d) %s %.1f s", job.stage, job.name, well, number, len(job.wells), _said(wells[well]), seconds
-        )
-    write_record(job, clock, {"wells": wells, **about()})
+        outcome = self._outcome(well)
+        return {**outcome, "seconds": round(time.monotonic() - started, 2)}
 
-
-def _make_one(well: str, work: WellWork) -> dict[str, Any]:
-    try:
-        wanted = work.wanted(well)
-        if wanted is None:
+    def _outcome(self, well: str) -> dict[str, Any]:
+        work = self.work
+        try:
+            wanted = work.wanted(well)
+            if wanted is None:
+                work.discard(well)
+                return {"status": "absent", "reason": "its input is absent"}
+            if work.stored(well) == wanted:
+                return {"status": "current", "fingerprint": wanted}
+            self._refuse_if_struck_out(well, wanted)
+            self.holder.begin(well, wanted)
+            told = work.commit(well, self._computed(well), wanted)
+            self.holder.finish(well)
+            return {"status": "done", "fingerprint": wanted, **told}
+        except DataTrouble as trouble:
             work.discard(well)
-            return {"status": "absent", "reason": "its input is absent"}
-        if work.stored(well) == wanted:
-            return {"status": "current", "fingerprint": wanted}
-        return {"status": "done", "fingerprint": wanted, **work.compute(well, wanted)}
-    except DataTrouble as trouble:
-        work.discard(well)
-        return {"status": "quarantined", "kind": trouble.kind, "reason": str(trouble)}
+            self.holder.finish(well)
+            return {"status": QUARANTINED, "kind": trouble.kind, "reason": str(trouble)}
+
+    def _computed(self, well: str) -> Iterator[Any]:
+        for piece in self.work.read(well):
+            with self.computing:
+                made = self.work.compute(piece)
+            yield made
+
+    def _refuse_if_struck_out(self, well: str, wanted: str) -> None:
+        for strike in self.holder.claim.strikes:
+            if strike.out and (strike.well, strike.wanted) == (well, wanted):
+                raise StruckOut(strike)
+
+
+@contextmanager
+def _told_of_the_end(holder: Holder, limits: Limits) -> Iterator[None]:
+    """Write down why, when the job is asked to end (SIGTERM: a time limit, `scancel`), and end at once.
+
+    What is not committed by then is absent. Threads that compute cannot be interrupted, and SLURM kills after a grace
+    time anyway.
+    """
+    started = time.monotonic()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        minutes = limits.minutes
+        late = minutes is not None and time.monotonic() - started > minutes * 60 - NEARLY
+        try:
+            holder.end(TIME_LIMIT if late else CANCELLED)
+        finally:
+            os._exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _logged(job: Job, number: int, well: str, outcome: dict[str, Any]) -> dict[str, Any]:
+    seconds = outcome["seconds"]
+    log.info("%s %s %s (%d/%d) %s %.1f s", job.stage, job.name, well, number, len(job.wells), _said(outcome), seconds)
+    return outcome
 
 
 def _said(outcome: Mapping[str, Any]) -> str:
-    told = {key: value for key, value in outcome.items() if key not in {"status", "fingerprint", "kind"}}
+    told = {key: value for key, value in outcome.items() if key not in {"status", "fingerprint", "kind", "seconds"}}
     return " ".join([outcome["status"], *(f"{key}={value}" for key, value in told.items())])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,30 @@ from numpy.typing import NDArray
 
 from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.flows.masks import MaskSettings
+from pipeline_lib.io.devices import take_gpu, visible_gpus
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.segmentation import Network, RunSettings, prepare_network
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 
 
 def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
-    """The network of a label image, on the device the settings choose."""
-    run = RunSettings(settings.device, settings.precision, settings.batch_size)
+    """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
+    run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
     return prepare_network(load_weights(find_weights(made.weights)).state, run)
+
+
+@cache
+def _own_gpu(names: tuple[str, ...]) -> tuple[str, object]:
+    """The GPU of this process, which it keeps until it ends."""
+    return take_gpu(names)
+
+
+def _device(chosen: str) -> str:
+    """The device to run on. Of several GPUs that nobody chose from, this process takes one for itself."""
+    names = visible_gpus()
+    if chosen not in ("auto", "cuda") or len(names) < 2:
+        return chosen
+    return f"cuda:{names.index(_own_gpu(tuple(names))[0])}"
 
 
 def mask_settings(made: NetworkLabels) -> MaskSettings:

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline_lib.io.plate import committed_wells
-from pipeline_lib.io.records import well_outcomes
+from pipeline_lib.io.records import FINISHED, well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, PlatePaths
 from pipeline_lib.stages._job import Job
-
-FINISHED = ("done", "current")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
-from pipeline_lib.core.errors import MissingImages, UnequalImages
+from pipeline_lib.core.errors import MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.io.arrays import read_array
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import read_info, read_level, stored_fingerprint, write_field, write_histograms, write_well
+from pipeline_lib.io.plate import read_info, stored_fingerprint, write_field, write_histograms, write_well
 from pipeline_lib.io.vendors import READERS
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Job, make_current
@@ -58,24 +59,46 @@ class Ingest:
     def discard(self, well: str) -> None:
         discard(self.job.plate.raw_well(well))
 
-    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
+    def read(self, well: str) -> Iterator[Pixels]:
+        files = self._complete(well)
+        for field in sorted({file.field for file in files}):
+            yield self._pixels(field, [file for file in files if file.field == field])
+
+    def compute(self, piece: Pixels) -> Measured:
+        projected = piece.image.max(axis=2)  # (T, C, Y, X): what objects are found in
+        channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
+        seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
+        told = {"field": piece.field, "stage_position_um": piece.stage_position, "quality": seen}
+        histograms = [merge(counted for _, counted in channel) for channel in channels]
+        return Measured(piece.field, _levels(piece.image), histograms, told)
+
+    def commit(self, well: str, made: Iterable[Measured], wanted: str) -> Mapping[str, Any]:
         target = self.job.plate.raw_well(well)
         sweep(target)
-        files = self._complete(well)
-        fields = sorted({file.field for file in files})
+        histograms, told = [], []
         with committed(target) as temporary:
-            measured = [
-                self._field(temporary, field, [file for file in files if file.field == field]) for field in fields
-            ]
-            write_histograms(temporary, [of_field.histograms for of_field in measured])
-            write_well(temporary, fields, {**self.job.provenance(wanted), "fields": [seen.told for seen in measured]})
+            for field in made:
+                self._write(temporary, field)
+                histograms.append(field.histograms)
+                told.append(field.told)
+            write_histograms(temporary, histograms)
+            fields = [field["field"] for field in told]
+            write_well(temporary, fields, {**self.job.provenance(wanted), "fields": told})
         return {"fields": len(fields)}
+
+    def _write(self, well: Path, made: Measured) -> None:
+        """Write one field and read it back; a difference is trouble with the machine."""
+        finest = made.levels[0]
+        write_field(well, made.field, made.levels, level_steps(*finest.shape[-2:]), self.info)
+        stored = read_array(well / str(made.field) / "0")
+        if not np.array_equal(stored.ravel(), finest.ravel()):
+            raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
 
     def _complete(self, well: str) -> tuple[ImageFile, ...]:
         """The files of a well, if every field and time point has every channel and plane of the plate."""
         files = self.manifest.of_well(well)
         if not files:
-            raise MissingImages(f"well {well} has no image in {self.manifest.folder}")
+            raise NoImages(f"well {well} has no image in {self.manifest.folder}")
         there = {(file.field, file.time, (file.channel, file.z)) for file in files}
         fields = sorted({file.field for file in files})
         wanted = product(fields, range(self.info.times), self.planes)
@@ -91,22 +114,14 @@ class Ingest:
             )
         return files
 
-    def _field(self, well: Path, field: int, files: Sequence[ImageFile]) -> Measured:
-        """Read, check and write one field; return what was seen of it."""
+    def _pixels(self, field: int, files: Sequence[ImageFile]) -> Pixels:
+        """Read and check one field."""
         frames = [self._frame([file for file in files if file.time == time]) for time in range(self.info.times)]
         counts = [frame.shape[1] for frame in frames]
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
-        image = np.stack(frames)
-        levels = _levels(image)
-        write_field(well, field, levels, level_steps(*image.shape[-2:]), self.info)
-        _verify(well, field, levels)
-        projected = image.max(axis=2)  # (T, C, Y, X): what objects are found in
-        channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
-        seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
         described = READERS[self.manifest.format].describe(self._path(files[0]))
-        told = {"field": field, "stage_position_um": described.stage_position, "quality": seen}
-        return Measured([merge(counted for _, counted in channel) for channel in channels], told)
+        return Pixels(field, np.stack(frames), described.stage_position)
 
     def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""
@@ -137,12 +152,24 @@ class Ingest:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was seen of a field while it was written.
+class Pixels:
+    """One field as the files hold it. image: (T, C, Z, Y, X); stage_position: (y, x) in micrometres."""
 
-    histograms: per channel. told: for the well's attributes; quality is [channel][time].
+    field: int
+    image: NDArray[np.generic]
+    stage_position: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One field ready to be written.
+
+    levels: its pyramid, (T, C, Z, Y, X) each. histograms: per channel. told: for the well's attributes; quality is
+    [channel][time].
     """
 
+    field: int
+    levels: list[NDArray[np.generic]]
     histograms: list[Histogram]
     told: dict[str, Any]
 
@@ -151,13 +178,6 @@ def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
     """Pyramid of (T, C, Z, Y, X)."""
     flat = pyramid(image.reshape(-1, *image.shape[-2:]), shrink)
     return [level.reshape(*image.shape[:3], *level.shape[-2:]) for level in flat]
-
-
-def _verify(well: Path, field: int, levels: Sequence[NDArray[np.generic]]) -> None:
-    """Read the finest level back; a difference is trouble with the machine."""
-    stored = read_level(well / str(field), 0)
-    if not np.array_equal(stored.ravel(), levels[0].ravel()):
-        raise OSError(f"{well / str(field)}: what was read back is not what was written; check the disk")
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

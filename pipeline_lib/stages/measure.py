@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.features import measure_field
@@ -36,6 +39,17 @@ def measure(job: Job) -> None:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A field at a time point. image: (C, Y, X); labels: name -> (Y, X)."""
+
+    well: str
+    field: int
+    time: int
+    image: NDArray[Any]
+    labels: dict[str, NDArray[np.uint32]]
+
+
+@dataclass(frozen=True)
 class Measure:
     """How the cells of one well are measured and their table committed."""
 
@@ -47,7 +61,7 @@ class Measure:
         return read_info(self.job.plate.raw)
 
     def wanted(self, well: str) -> str | None:
-        labels = labels_fingerprint(self.job, well)
+        labels = labels_fingerprint(self.job.plate, well)
         return labels and self.job.fingerprint(labels=labels)
 
     def stored(self, well: str) -> str | None:
@@ -56,24 +70,26 @@ class Measure:
     def discard(self, well: str) -> None:
         discard(self.job.plate.cells(well))
 
-    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
-        fields = fields_of(self.job.plate.raw, well)
-        frames = [self._frame(well, field, time) for field in fields for time in range(self.info.times)]
+    def read(self, well: str) -> Iterator[Frame]:
+        plate = self.job.plate
+        for field, time in product(fields_of(plate.raw, well), range(self.info.times)):
+            labels = read_labels(plate.raw, well, field, time, analysis=plate.analysis)
+            yield Frame(well, field, time, read_field(plate.raw, well, field, time), labels)
+
+    def compute(self, piece: Frame) -> pd.DataFrame:
+        measured = measure_field(piece.image, piece.labels, self.info.channel_names, self.settings.features)
+        row, column = row_column(piece.well)
+        place = [self.job.name, piece.well, row + 1, column + 1, piece.field, piece.time]
+        told = pd.DataFrame([place] * len(measured), columns=METADATA).astype(
+            {"Metadata_Plate": "string", "Metadata_Well": "string"} | dict.fromkeys(METADATA[2:], "int64")
+        )
+        return pd.concat([told, measured], axis=1)
+
+    def commit(self, well: str, made: Iterable[pd.DataFrame], wanted: str) -> Mapping[str, Any]:
+        frames = list(made)
         filled = [frame for frame in frames if len(frame)] or frames[:1]
         table = pd.concat(filled, ignore_index=True)
         target = self.job.plate.cells(well)
         sweep(target)
         write_table(table, target, self.job.provenance(wanted))
         return {"objects": len(table)}
-
-    def _frame(self, well: str, field: int, time: int) -> pd.DataFrame:
-        """One row per cell of a field at a time point, told where it comes from."""
-        image = read_field(self.job.plate.raw, well, field, time)
-        labels = read_labels(self.job.plate.raw, well, field, time)
-        measured = measure_field(image, labels, self.info.channel_names, self.settings.features)
-        row, column = row_column(well)
-        place = [self.job.name, well, row + 1, column + 1, field, time]
-        told = pd.DataFrame([place] * len(measured), columns=METADATA).astype(
-            {"Metadata_Plate": "string", "Metadata_Well": "string"} | dict.fromkeys(METADATA[2:], "int64")
-        )
-        return pd.concat([told, measured], axis=1)

@@ -11,10 +11,10 @@ import pandas as pd
 from pipeline_lib.arrays.pyramid import STEP
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import OURS, fields_of, levels_of, read_attributes, read_field, read_info, read_labels
+from pipeline_lib.io.plate import fields_of, labels_of, levels_of, read_field, read_info, read_labels
 from pipeline_lib.io.records import read_json, read_records
 from pipeline_lib.io.tables import read_csv, read_table
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths, labels_path
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
 from pipeline_lib.reporting import ReportData, WellEntry, encode_webp, render_report, thumbnail
 from pipeline_lib.settings import ReportSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
@@ -71,9 +71,8 @@ def _entry(plate: PlatePaths, well: str, outcome: Outcome, info: PlateInfo, size
     field = fields_of(plate.raw, well)[0]
     level = _level(info, size, levels_of(plate.raw, well, field))
     image = read_field(plate.raw, well, field, level=level)
-    labels = {
-        name: found for name, found in read_labels(plate.raw, well, field, level=level).items() if name in OUTLINED
-    }
+    found = read_labels(plate.raw, well, field, level=level, analysis=plate.analysis)
+    labels = {name: found[name] for name in OUTLINED if name in found}
     colours, windows = [c.colour for c in info.channels], [c.window for c in info.channels]
     plain, outlined = thumbnail(image, labels, colours, windows, size)
     return WellEntry(well, "done", "", encode_webp(plain), encode_webp(outlined))
@@ -118,10 +117,10 @@ def _unpaired(plate: PlatePaths, wells: list[str]) -> dict[str, int]:
     totals = dict.fromkeys(("nuclei_without_cell", "cells_without_nucleus"), 0)
     for well in wells:  # told only where both are looked for
         for field in fields_of(plate.raw, well):
-            told = read_attributes(plate.raw_well(well) / labels_path(field))
-            if {"nuclei", "cells"} <= set(told["ome"]["labels"]):
+            told = labels_of(plate.raw, well, field, plate.analysis)
+            if {"nuclei", "cells"} <= set(told["labels"]):
                 for name in totals:
-                    totals[name] += sum(frame[name] for frame in told[OURS]["counts"])
+                    totals[name] += sum(frame[name] for frame in told["counts"])
     return totals
 
 
@@ -140,7 +139,9 @@ def _provenance(plate: PlatePaths) -> dict[str, Any]:
         for stage, record in newest.items()
     }
     manifest = read_json(plate.manifest)
+    named = {"analysis": plate.analysis} if plate.analysis else {}
     return {
+        **named,
         "raw folder": manifest["folder"],
         "format": manifest["format"],
         "stages": stages,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline_lib.core.wells import well_list
 from pipeline_lib.io.commit import discard
-from pipeline_lib.io.plate import committed_wells, fields_of
+from pipeline_lib.io.plate import committed_wells, fields_of, withdraw_labels
 from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import PlatePaths, labels_path
 
@@ -20,12 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("plate", type=Path, help="the plate's results folder, such as results/plate1")
     parser.add_argument("--stage", choices=STAGES, default="ingest", help="drop this stage's results (default: ingest)")
+    parser.add_argument(
+        "--analysis", default="", help="the analysis whose results are dropped (default: the plain one)"
+    )
     parser.add_argument("--wells", type=well_list, default=(), help="only these wells, separated by commas")
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Drop what is named, then the batch records that speak of it."""
-    plate = PlatePaths(parsed.plate)
+    plate = PlatePaths(parsed.plate, parsed.analysis)
     if not plate.manifest.exists():
         raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
     if parsed.stage == "calibrate":
@@ -56,4 +59,4 @@ def _drop(plate: PlatePaths, stage: str, well: str) -> None:
         discard(plate.cells(well))
     elif raw.exists():
         for field in fields_of(plate.raw, well):
-            discard(raw / labels_path(field))
+            withdraw_labels(raw / labels_path(field), plate.analysis)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.resample import shrink_labels
 from pipeline_lib.compartments import Compartments, grow, otsu_threshold, pair
-from pipeline_lib.io.commit import committed, discard, sweep
+from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import (
+    commit_labels,
     fields_of,
+    labels_of,
     read_attributes,
     read_field,
     read_info,
     stored_fingerprint,
-    write_labels,
+    withdraw_labels,
 )
 from pipeline_lib.io.records import read_json
 from pipeline_lib.io.weights import checksums
-from pipeline_lib.paths import labels_path
+from pipeline_lib.paths import PlatePaths, labels_path
 from pipeline_lib.settings import GrowLabels, NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Job, make_current
 
@@ -46,18 +48,35 @@ def segment(job: Job) -> None:
     make_current(job, work, work.about)
 
 
-def labels_fingerprint(job: Job, well: str) -> str | None:
+def labels_fingerprint(plate: PlatePaths, well: str) -> str | None:
     """The fingerprint that all label images of a well carry; None where a field has none or another one."""
-    raw = job.plate.raw_well(well)
-    if not read_attributes(raw):
+    if not read_attributes(plate.raw_well(well)):
         return None
-    found = {stored_fingerprint(raw / labels_path(field)) for field in fields_of(job.plate.raw, well)}
+    fields = fields_of(plate.raw, well)
+    found = {labels_of(plate.raw, well, field, plate.analysis).get("fingerprint") for field in fields}
     return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A field at a time point. image: (C, Y, X)."""
+
+    field: int
+    image: Image
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What was found in a frame: name -> pyramid levels (Y, X), finest first; and how many objects."""
+
+    field: int
+    labels: dict[str, list[Labels]]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Segment:
-    """How one well is segmented and committed: one rename per field; a well counts once all its fields agree."""
+    """How one well is segmented and committed: field by field; a well counts once all its fields agree."""
 
     job: Job
     settings: SegmentSettings
@@ -70,6 +89,10 @@ class Segment:
     @cached_property
     def calibration(self) -> dict[str, Any]:
         return read_json(self.job.plate.calibration)
+
+    @cached_property
+    def info(self) -> PlateInfo:
+        return read_info(self.job.plate.raw)
 
     @cached_property
     def networks(self) -> dict[str, Network]:
@@ -89,29 +112,29 @@ class Segment:
         return raw and self.job.fingerprint(raw=raw, weights=self.weights, calibration=self.calibration)
 
     def stored(self, well: str) -> str | None:
-        return labels_fingerprint(self.job, well)
+        return labels_fingerprint(self.job.plate, well)
 
     def discard(self, well: str) -> None:
         for field in self._fields(well):
-            discard(self.job.plate.raw_well(well) / labels_path(field))
+            withdraw_labels(self.job.plate.raw_well(well) / labels_path(field), self.job.plate.analysis)
 
-    def compute(self, well: str, wanted: str) -> Mapping[str, Any]:
-        counts = []
-        for field, made in groupby(self._made(well), key=lambda one: one[0]):
-            frames = [frame for _, frame in made]
-            self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
-            counts += [_counts(frame) for frame in frames]
-        return {name: sum(of_frame[name] for of_frame in counts) for name in counts[0]}
-
-    def _made(self, well: str) -> Iterator[tuple[int, Compartments]]:
-        """Each field with its compartments, time point by time point; several images share the network's batches."""
-        info = read_info(self.job.plate.raw)
-        places = [(field, time) for field in self._fields(well) for time in range(info.times)]
+    def read(self, well: str) -> Iterator[list[Frame]]:
+        places = [(field, time) for field in self._fields(well) for time in range(self.info.times)]
         for start in range(0, len(places), IMAGES_AT_ONCE):
             some = places[start : start + IMAGES_AT_ONCE]
-            images = [read_field(self.job.plate.raw, well, field, time) for field, time in some]
-            frames = self._compartments(images, info.channel_names)
-            yield from zip([field for field, _ in some], frames, strict=True)
+            yield [Frame(field, read_field(self.job.plate.raw, well, field, time)) for field, time in some]
+
+    def compute(self, piece: list[Frame]) -> list[Labelled]:
+        found = self._compartments([frame.image for frame in piece], self.info.channel_names)
+        return [self._labelled(frame.field, made) for frame, made in zip(piece, found, strict=True)]
+
+    def commit(self, well: str, made: Iterable[list[Labelled]], wanted: str) -> Mapping[str, Any]:
+        counts = []
+        for field, of_field in groupby(chain.from_iterable(made), key=lambda frame: frame.field):
+            frames = list(of_field)
+            self._commit(self.job.plate.raw_well(well) / labels_path(field), frames, wanted)
+            counts += [frame.counts for frame in frames]
+        return {name: sum(of_frame[name] for of_frame in counts) for name in counts[0]}
 
     def _fields(self, well: str) -> list[int]:
         return fields_of(self.job.plate.raw, well) if read_attributes(self.job.plate.raw_well(well)) else []
@@ -139,14 +162,18 @@ class Segment:
         inputs = [network_input(image, names, made, self.settings, ranges) for image in images]
         return list(segment_fields(self.networks[name], inputs, diameter, mask_settings(made)))
 
-    def _commit(self, target: Path, frames: Sequence[Compartments], wanted: str) -> None:
-        sweep(target)
-        ours = {**self.job.provenance(wanted), "counts": [_counts(frame) for frame in frames]}
-        steps = level_steps(*frames[0].nuclei.shape)
-        stacks = {name: np.stack([getattr(frame, name) for frame in frames]) for name in self._names()}
-        with committed(target) as temporary:
-            levels = {name: _levels(stack) for name, stack in stacks.items()}
-            write_labels(temporary, levels, steps, read_info(self.job.plate.raw), ours)
+    def _labelled(self, field: int, made: Compartments) -> Labelled:
+        levels = {name: list(pyramid(getattr(made, name), shrink_labels)) for name in self._names()}
+        return Labelled(field, levels, _counts(made))
+
+    def _commit(self, target: Path, frames: Sequence[Labelled], wanted: str) -> None:
+        ours = {**self.job.provenance(wanted), "counts": [frame.counts for frame in frames]}
+        stacks = {
+            name: [np.stack(level) for level in zip(*(frame.labels[name] for frame in frames), strict=True)]
+            for name in self._names()
+        }
+        steps = level_steps(*frames[0].labels[self._names()[0]][0].shape)
+        commit_labels(target, self.job.plate.analysis, stacks, steps, self.info, ours)
 
     def _names(self) -> list[str]:
         """The label images that are kept."""
@@ -162,11 +189,6 @@ def _grown(nuclei: Labels, image: Image, names: Sequence[str], made: GrowLabels)
     intensity = image[names.index(made.channel)].astype(np.float32)
     threshold = otsu_threshold(intensity) if made.threshold == "otsu" else made.threshold
     return grow(nuclei, intensity, made.distance, threshold)
-
-
-def _levels(stack: Labels) -> list[Labels]:
-    """Pyramid of (T, Y, X)."""
-    return pyramid(stack, lambda level, step: np.stack([shrink_labels(frame, step) for frame in level]))
 
 
 def _counts(frame: Compartments) -> dict[str, int]:

@@ -17,10 +17,11 @@ from pipeline_lib.core.colours import channel_colour
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.histograms import histogram, merge, percentiles
 from pipeline_lib.core.manifest import Manifest
+from pipeline_lib.io.arrays import LARGEST_SHARD
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import Channel, PlateInfo
-from pipeline_lib.io.plate import LARGEST_SHARD, OURS, create_plate, read_attributes
+from pipeline_lib.io.plate import OURS, create_plate, read_attributes
 from pipeline_lib.io.vendors import READERS, ImageInfo
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record

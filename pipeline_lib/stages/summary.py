@@ -23,12 +23,13 @@ SHOWN_SCORES = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("plate", type=Path, help="the plate's results folder, such as results/plate1")
+    parser.add_argument("--analysis", default="", help="a named analysis (default: the plain one)")
     parser.add_argument("--truth", type=Path, help="truth.ome.zarr of a synthetic plate")
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Write the summary to the terminal."""
-    plate = PlatePaths(parsed.plate)
+    plate = PlatePaths(parsed.plate, parsed.analysis)
     if not plate.manifest.exists():
         raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
     if not plate.report.exists():
@@ -61,7 +62,7 @@ def _accuracy(plate: PlatePaths, outcomes: Mapping[str, Outcome], truth: Path) -
     found: dict[str, list[np.ndarray[tuple[int], np.dtype[np.float64]]]] = {}
     for well in (well for well, outcome in outcomes.items() if outcome.done):
         for field in fields_of(plate.raw, well):
-            true, ours = read_labels(truth, well, field), read_labels(plate.raw, well, field)
+            true, ours = read_labels(truth, well, field), read_labels(plate.raw, well, field, analysis=plate.analysis)
             for name in true.keys() & ours.keys():
                 found.setdefault(name, []).append(average_precision(true[name], ours[name], THRESHOLDS))
     return [

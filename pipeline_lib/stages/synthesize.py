@@ -18,7 +18,8 @@ from pipeline_lib.core.colours import channel_colour
 from pipeline_lib.core.wells import plate_shape
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.ngff import Channel, PlateInfo
-from pipeline_lib.io.plate import create_plate, list_wells, write_field, write_labels, write_well
+from pipeline_lib.io.plate import commit_labels, create_plate, list_wells, write_field, write_well
+from pipeline_lib.io.platesheets import SHEET_COLUMNS
 from pipeline_lib.paths import labels_path, well_path
 from pipeline_lib.synthesis import (
     CHANNELS,
@@ -31,7 +32,6 @@ from pipeline_lib.synthesis import (
     plan_plate,
     well_seed,
 )
-from pipeline_lib.workflow import SHEET_COLUMNS
 
 PIXEL_SIZE = 0.65  # micrometres
 CELL_AREA = 3500.0  # pixels per cell at the default density
@@ -139,7 +139,7 @@ def _write_truth(well: Path, index: int, field: Field, info: PlateInfo) -> None:
         name: [level[None] for level in pyramid(found, shrink_labels)]
         for name, found in (("nuclei", field.nuclei), ("cells", field.cells))
     }
-    write_labels(well / labels_path(index), labels, steps, info, {})
+    commit_labels(well / labels_path(index), "", labels, steps, info, {})
 
 
 def _plate_info(drawing: Drawing, plans: Iterable[WellPlan]) -> PlateInfo:
