@@ -5,10 +5,7 @@ Standard library and pydantic only, because the Snakefile is parsed again in eve
 
 from __future__ import annotations
 
-import csv
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,14 +20,13 @@ from pipeline_lib.core.platemap import check
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.manifests import is_current, read_manifest, write_manifest
 from pipeline_lib.io.platemaps import read_plate_map
+from pipeline_lib.io.platesheets import is_setting, read_plate_sheet
+from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.io.weights import WeightsError, checksums, find_weights
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.settings import Section, Settings, section_at
 
-SHEET_COLUMNS = ("plate", "folder", "format", "plate_map", "overrides")
-REQUIRED_COLUMNS = SHEET_COLUMNS[:3]
-PLATE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
 NOT_PER_PLATE = ("plates", "results", "analysis", "retry_failed")
 
@@ -65,6 +61,11 @@ class Plate:
         wells = {*self.manifest.wells, *self.manifest.missing, *self.mapped_wells}
         return tuple(sorted(wells, key=row_column))
 
+    @cached_property
+    def fields(self) -> int:
+        """Fields of a well."""
+        return 1 + max(file.field for file in self.manifest.files)
+
     def section(self, stage: str) -> Section:
         """The settings of a stage."""
         section: Section = getattr(self.settings, stage)
@@ -90,6 +91,18 @@ class Plate:
         wanted = set(self.batches(other)[batch])
         sharing = [name for name, wells in self.batches(stage).items() if wanted & set(wells)]
         return [str(self.paths.record(stage, name)) for name in sharing]
+
+    def to_retry(self, stage: str, batch: str) -> str | None:
+        """The order to try the quarantined wells of a batch again; None where there are none, or nobody asked.
+
+        A new file every time, which is older than no record: its being missing makes the batch run.
+        """
+        if not self.settings.retry_failed:
+            return None
+        record = self.paths.record(stage, batch)
+        if not any(outcome["status"] == QUARANTINED for outcome in read_json(record).get("wells", {}).values()):
+            return None
+        return str(self.paths.retry(stage, batch, f"{record.stat().st_mtime_ns:x}"))
 
     def targets(self) -> list[str]:
         """Everything a finished plate has: tables, the report, and every record."""
@@ -122,7 +135,7 @@ def load_workflow(config: Mapping[str, Any], *, rescan: bool = True) -> Workflow
     sound = _sound(merged(Settings().model_dump(mode="json"), config), "config", faults)
     settings = Settings.model_validate(sound)
     plates = {}
-    for row in _sheet(Path(settings.plates), faults):
+    for row in read_plate_sheet(Path(settings.plates), faults):
         plate = _plate(row, sound, Path(settings.plates), holds, faults)
         if plate is not None:
             plates[plate.name] = plate
@@ -137,16 +150,19 @@ def load_workflow(config: Mapping[str, Any], *, rescan: bool = True) -> Workflow
     return Workflow(settings, plates)
 
 
-def _sound(config: Mapping[str, Any], source: str, faults: list[str]) -> Mapping[str, Any]:
-    """The config without what is wrong in it, which is noted: so the rest can be checked in the same go."""
+def _sound(config: Mapping[str, Any], source: str, faults: list[str], columns: Sequence[str] = ()) -> Mapping[str, Any]:
+    """The config without what is wrong in it, which is noted: so the rest can be checked in the same go.
+
+    columns: settings with a value in a column of their own in the plate sheet.
+    """
     try:
         Settings.model_validate(config)
     except ValidationError as error:
-        faults += [_told(fault, source) for fault in error.errors()]
+        faults += [_told(fault, source, columns) for fault in error.errors()]
         sound = config
         for fault in error.errors():
             sound = _without(sound, fault["loc"])
-        return _sound(sound if sound != config else {}, source, faults)
+        return _sound(sound if sound != config else {}, source, faults, columns)
     return config
 
 
@@ -162,9 +178,11 @@ def _without(config: Mapping[str, Any], location: Sequence[int | str]) -> dict[s
     return left
 
 
-def _told(fault: Mapping[str, Any], source: str) -> str:
+def _told(fault: Mapping[str, Any], source: str, columns: Sequence[str] = ()) -> str:
     """One fault of a config in words: where, what was found, what is allowed."""
     where = ".".join(str(part) for part in fault["loc"] if part not in METHODS)
+    if to_blame := [column for column in columns if _is_inside(where, column) or _is_inside(column, where)]:
+        source = f"{source}, column {', '.join(to_blame)}"
     if fault["type"] == "extra_forbidden":
         allowed = section_at(fault["loc"][:-1]).model_fields
         return f"{source}: unknown key {where}; allowed here: {', '.join(allowed)}"
@@ -172,38 +190,9 @@ def _told(fault: Mapping[str, Any], source: str) -> str:
     return f"{source}: {where or 'settings'}: {fault['msg'].removeprefix('Value error, ')}{found}"
 
 
-def _sheet(path: Path, faults: list[str]) -> list[dict[str, str]]:
-    """The lines of the plate sheet that name a plate, checked as a table."""
-    if not path.is_file():
-        faults.append(f"plate sheet {path} does not exist; create it with the columns {', '.join(SHEET_COLUMNS)}")
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeError as error:
-        faults.append(f"{path} is not a text file in UTF-8: {error}")
-        return []
-    reader = csv.DictReader((line for line in lines if line.strip() and not line.startswith("#")), delimiter="\t")
-    rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-    columns = reader.fieldnames or []
-    lacking = [name for name in REQUIRED_COLUMNS if name not in columns]
-    unknown = [name for name in columns if name not in SHEET_COLUMNS]
-    if lacking or unknown:
-        faults.append(
-            f"{path}: columns {', '.join(columns) or 'none'} found (tabs between them?); required: "
-            f"{', '.join(REQUIRED_COLUMNS)}; also allowed: {', '.join(SHEET_COLUMNS[3:])}"
-        )
-        return []
-    if not rows:
-        faults.append(f"{path} lists no plate: add a line for each, as config/README.md says")
-    names = Counter(row["plate"] for row in rows)
-    faults += [f"{path}: plate {name!r} is listed {count} times" for name, count in names.items() if count > 1]
-    faults += [
-        f"{path}: plate id {name!r}: letters, digits, '_', '-' and '.' are allowed, beginning with a letter or digit "
-        "(columns are separated by tabs)"
-        for name in names
-        if not PLATE_ID.fullmatch(name)
-    ]
-    return [row for row in rows if PLATE_ID.fullmatch(row["plate"])]
+def _is_inside(key: str, section: str) -> bool:
+    """Whether a dotted key names a section or what lies in it."""
+    return not section or f"{key}.".startswith(f"{section}.")
 
 
 def _plate(
@@ -211,9 +200,10 @@ def _plate(
 ) -> Plate | None:
     """One plate, or None after noting what is wrong with it."""
     name, beside = row["plate"], sheet.parent
-    own = _overridden(config, row.get("overrides", ""), name, beside, faults)
-    settings = Settings.model_validate(_sound(own, f"plate {name}", faults))
-    paths = PlatePaths(Path(settings.results) / name)
+    columns = {column: cell for column, cell in row.items() if is_setting(column) and cell}
+    own = _with_columns(_overridden(config, row.get("overrides", ""), name, beside, faults), columns, name, faults)
+    settings = Settings.model_validate(_sound(own, f"plate {name}", faults, tuple(columns)))
+    paths = PlatePaths(Path(settings.results) / name, settings.analysis or "")
     source = ((beside / Path(row["folder"]).expanduser()).resolve(), row["format"], settings.ingest.pattern)
     stored = _stored_manifest(paths, source, holds)
     manifest = stored or _scanned(name, *source, faults)
@@ -251,16 +241,46 @@ def _overridden(
     return merged(config, {key: value for key, value in content.items() if key not in NOT_PER_PLATE})
 
 
+def _with_columns(
+    config: Mapping[str, Any], cells: Mapping[str, str], name: str, faults: list[str]
+) -> Mapping[str, Any]:
+    """The config with a plate's values from columns named by settings. cells: such a column -> its text, as YAML."""
+    values = {}
+    for column, cell in cells.items():
+        if column.split(".")[0] in NOT_PER_PLATE:
+            faults.append(f"plate {name}, column {column}: {column} cannot differ between plates")
+            continue
+        try:
+            values[column] = yaml.safe_load(cell)
+        except yaml.YAMLError as error:
+            faults.append(f"plate {name}, column {column}: {cell!r} is not YAML: {error}")
+    return merged(config, _nested(values))
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted keys, as sections inside sections; a longer key wins over the section it lies in."""
+    content: dict[str, Any] = {}
+    for key in sorted(values, key=lambda key: key.count(".")):
+        *outer, last = key.split(".")
+        section = content
+        for part in outer:
+            inner = section.get(part)
+            section[part] = dict(inner) if isinstance(inner, Mapping) else {}
+            section = section[part]
+        section[last] = values[key]
+    return content
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over`, section by section. A label image of another method is replaced whole."""
-    merged = dict(base)
+    both = dict(base)
     for key, value in over.items():
         old = base.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_method(old, value):
-            merged[key] = merged(old, value)
+            both[key] = merged(old, value)
         else:
-            merged[key] = value
-    return merged
+            both[key] = value
+    return both
 
 
 def _same_method(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

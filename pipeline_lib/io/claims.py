@@ -39,8 +39,8 @@ class Claim:
     """What a job says of itself.
 
     Times are seconds since 1970; memory and memory_limit are MiB. working_on: well in hand -> the fingerprint it is to
-    have. careful: one well at a time, because a job before died. strikes: wells that jobs before died on.
-    ended: the reason; empty while it works. said: more words on it.
+    have. quarantined: well -> `kind` and `reason`. careful: one well at a time, because a job before died. strikes: wells
+    that jobs before died on. ended: the reason; empty while it works. said: more words on it.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Claim:
     memory_limit: float | None = None
     finished: tuple[str, ...] = ()
     working_on: Mapping[str, str] | None = None
+    quarantined: Mapping[str, Mapping[str, str]] | None = None
     careful: bool = False
     strikes: tuple[Strike, ...] = ()
     ended: str = ""
@@ -113,12 +114,21 @@ class Holder:
 
     def begin(self, well: str, wanted: str) -> None:
         """Work on a well begins."""
-        self._tell(working_on={**(self._claim.working_on or {}), well: wanted})
+        with self._lock:
+            self._tell(working_on={**(self._claim.working_on or {}), well: wanted})
 
     def finish(self, well: str) -> None:
         """Work on a well has ended."""
-        left = {name: wanted for name, wanted in (self._claim.working_on or {}).items() if name != well}
-        self._tell(working_on=left, finished=(*self._claim.finished, well))
+        with self._lock:
+            left = {name: wanted for name, wanted in (self._claim.working_on or {}).items() if name != well}
+            self._tell(working_on=left, finished=(*self._claim.finished, well))
+
+    def set_aside(self, well: str, kind: str, reason: str) -> None:
+        """A well is quarantined."""
+        with self._lock:
+            told = {**(self._claim.quarantined or {}), well: {"kind": kind, "reason": reason}}
+            self._tell(quarantined=told)
+            self.finish(well)
 
     def end(self, reason: str, said: str = "") -> None:
         """The job ends before its work is done; the claim stays and says why."""
@@ -199,7 +209,7 @@ def _after(before: Claim | None, mine: Claim) -> Claim:
     """The claim of a job that follows another one on the same batch."""
     if before is None:
         return mine
-    if before.ended == FINISHED:
+    if before.ended == FINISHED:  # there are strikes, or it would be gone
         return replace(mine, strikes=before.strikes)
     if not before.working_on:
         return replace(mine, strikes=before.strikes, careful=before.careful)

@@ -58,6 +58,11 @@ def committed_wells(plate: Path) -> list[str]:
     return sorted(found, key=row_column)
 
 
+def listed_wells(plate: Path) -> list[str]:
+    """The wells the plate's metadata list."""
+    return [well["path"].replace("/", "") for well in read_attributes(plate)["ome"]["plate"]["wells"]]
+
+
 def write_group(group: Path, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a Zarr group, whole or not at all."""
     write_json(group / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
@@ -122,13 +127,13 @@ def commit_labels(
     """
     withdraw_labels(group, analysis)
     axes = label_axes(info)
-    names = {name: label_name(name, analysis) for name in labels}
     for name, levels in labels.items():
-        with committed(group / names[name]) as temporary:
-            write_group(temporary, {"ome": label_metadata(names[name], axes, steps, info.pixel_size)})
+        stored = label_name(name, analysis)
+        with committed(group / stored) as temporary:
+            write_group(temporary, {"ome": label_metadata(stored, axes, steps, info.pixel_size)})
             for level, array in enumerate(levels):
                 write_array(temporary / str(level), _stored(array, "tyx", axes), axes)
-    _list_labels(group, {**analyses_of(group), analysis: {**ours, "labels": names}})
+    _list_labels(group, {**analyses_of(group), analysis: {**ours, "labels": list(labels)}})
 
 
 def withdraw_labels(group: Path, analysis: str) -> None:
@@ -136,14 +141,14 @@ def withdraw_labels(group: Path, analysis: str) -> None:
     analyses = analyses_of(group)
     if analyses.pop(analysis, None):
         _list_labels(group, analyses)
-    listed = {name for made in analyses.values() for name in made["labels"].values()}
+    listed = _listed(analyses)
     for child in group.iterdir() if group.is_dir() else ():
         if child.is_dir() and child.name not in listed:
             discard(child)
 
 
 def analyses_of(group: Path) -> dict[str, dict[str, Any]]:
-    """Analysis -> what it told of a field's label images: `labels` (name -> its name on disk), `fingerprint`, ..."""
+    """Analysis -> what it told of a field's label images: `labels` (their names), `fingerprint`, ..."""
     analyses: dict[str, dict[str, Any]] = read_attributes(group).get(OURS, {}).get("analyses", {})
     return analyses
 
@@ -154,8 +159,12 @@ def labels_of(plate: Path, well: str, field: int, analysis: str = "") -> dict[st
 
 
 def _list_labels(group: Path, analyses: Mapping[str, Mapping[str, Any]]) -> None:
-    listed = [name for made in analyses.values() for name in made["labels"].values()]
-    write_group(group, {"ome": {"version": VERSION, "labels": listed}, OURS: {"analyses": analyses}})
+    write_group(group, {"ome": {"version": VERSION, "labels": _listed(analyses)}, OURS: {"analyses": analyses}})
+
+
+def _listed(analyses: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The names on disk of the label images of all analyses."""
+    return [label_name(name, analysis) for analysis, made in analyses.items() for name in made["labels"]]
 
 
 def write_histograms(well: Path, histograms: Sequence[Sequence[Histogram]]) -> None:
@@ -190,7 +199,7 @@ def read_labels(
     """The label images an analysis made of one field, name -> (Y, X)."""
     group = plate / well_path(well) / labels_path(field)
     names = labels_of(plate, well, field, analysis)["labels"]
-    return {name: read_frame(group / stored / str(level), "tyx", time) for name, stored in names.items()}
+    return {name: read_frame(group / label_name(name, analysis) / str(level), "tyx", time) for name in names}
 
 
 def fields_of(plate: Path, well: str) -> list[int]:

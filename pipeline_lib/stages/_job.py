@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,16 +115,23 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     path = job.plate.claim(job.stage, job.record.stem)
     with claimed(path, job.wells, job.limits.memory) as holder, _told_of_the_end(holder, job.limits):
         one = _OneWell(work, holder, Lock())
-        with ThreadPoolExecutor(1 if holder.claim.careful else WELLS_IN_HAND) as hands:
-            coming = [hands.submit(one.make, well) for well in job.wells]
-            try:
-                wells = {
-                    well: _logged(job, number, well, future.result())
-                    for number, (well, future) in enumerate(zip(job.wells, coming, strict=True), 1)
-                }
-            finally:
-                hands.shutdown(wait=True, cancel_futures=True)
+        outcomes = map(one.make, job.wells) if holder.claim.careful else _side_by_side(one.make, job.wells)
+        wells = {
+            well: _logged(job, number, well, outcome)
+            for number, (well, outcome) in enumerate(zip(job.wells, outcomes, strict=True), 1)
+        }
         write_record(job, clock, {"wells": wells, **about()})
+
+
+def _side_by_side(make: Callable[[str], dict[str, Any]], wells: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The outcomes of wells, several of which are in hand at a time; after an exception no further one is begun."""
+    with ThreadPoolExecutor(WELLS_IN_HAND) as hands:
+        coming = [hands.submit(make, well) for well in wells]
+        try:
+            for outcome in coming:
+                yield outcome.result()
+        finally:
+            hands.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ class _OneWell:
             return {"status": "done", "fingerprint": wanted, **told}
         except DataTrouble as trouble:
             work.discard(well)
-            self.holder.finish(well)
+            self.holder.set_aside(well, trouble.kind, str(trouble))
             return {"status": QUARANTINED, "kind": trouble.kind, "reason": str(trouble)}
 
     def _computed(self, well: str) -> Iterator[Any]:

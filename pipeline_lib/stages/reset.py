@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Set
 from pathlib import Path
 
 from pipeline_lib.core.wells import well_list
@@ -35,19 +36,29 @@ def run(parsed: argparse.Namespace) -> None:
         discard(plate.calibration)
         discard(plate.records("calibrate"))
         return
-    records = {path: set(read_json(path)["wells"]) for path in plate.records(parsed.stage).glob("*.json")}
-    known = set(committed_wells(plate.raw)).union(*records.values())
+    known = set(committed_wells(plate.raw)).union(*_records(plate, parsed.stage).values())
     if unknown := set(parsed.wells) - known:
         raise ValueError(
             f"{plate.folder.name} has no well {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
         )
     wells = set(parsed.wells) or known
+    drop(plate, parsed.stage, wells)
+    log.info("reset %s: %s of %d well(s) dropped", plate.folder.name, parsed.stage, len(wells))
+
+
+def drop(plate: PlatePaths, stage: str, wells: Set[str]) -> None:
+    """Make the results of a stage for some wells absent, then the records and claims that speak of them."""
     for well in wells:
-        _drop(plate, parsed.stage, well)
-    for record, told in records.items():
+        _drop(plate, stage, well)
+    for record, told in _records(plate, stage).items():
         if wells & told:
             discard(record)
-    log.info("reset %s: %s of %d well(s) dropped", plate.folder.name, parsed.stage, len(wells))
+            discard(plate.claim(stage, record.stem))
+
+
+def _records(plate: PlatePaths, stage: str) -> dict[Path, set[str]]:
+    """Record -> the wells it speaks of."""
+    return {path: set(read_json(path)["wells"]) for path in plate.records(stage).glob("*.json")}
 
 
 def _drop(plate: PlatePaths, stage: str, well: str) -> None:

@@ -15,10 +15,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pipeline_lib.__main__ import COMMANDS, STAGES
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES
+from pipeline_lib.io.platesheets import SHEET_COLUMNS
+from pipeline_lib.core.needs import NEEDS
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, SHARED_STAGES
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.schema import generated
-from pipeline_lib.workflow import SHEET_COLUMNS
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -125,10 +126,10 @@ def pinned(name: str) -> dict[str, Version]:
 
 
 def rules() -> dict[str, str]:
-    """Rule -> its text, without the rule `all`."""
+    """Rule -> its text, without `all` and `retry`, which call no stage."""
     texts = [path.read_text() for path in sorted((REPOSITORY / "rules").glob("*.smk"))]
     parts = [part for text in texts for part in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]]
-    return {part[: part.index(":")]: part for part in parts}
+    return {name: part for part in parts if (name := part[: part.index(":")]) != "retry"}
 
 
 def test_rules_verbs_and_stage_modules_have_the_same_names() -> None:
@@ -146,7 +147,13 @@ def test_a_rule_calls_its_own_verb_with_its_own_settings_and_leaves_its_own_reco
     assert f"python -m pipeline_lib {stage} " in text
     assert f'settings=settings_of("{STAGES[stage].section}")' in text
     assert f'code=code_digest("{stage}")' in text
-    assert f'record=PLATE + "/records/{stage}/{batch}.json"' in text
+    folder = "PLATE" if stage in SHARED_STAGES else "HOME"
+    assert f'record={folder} + "/records/{stage}/{batch}.json"' in text
+    assert ("{params.analysis:q}" in text) == (stage not in SHARED_STAGES)
+    assert f'mem_mb=memory_of("{stage}")' in text
+    assert f'runtime=minutes_of("{stage}")' in text
+    assert ("gpu=" in text) == NEEDS[stage].gpu
+    assert ('threads: NEEDS["' in text) == (NEEDS[stage].threads > 1)
     assert ("--wells" in text) == (stage != "skeleton")
 
 

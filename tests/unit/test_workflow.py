@@ -110,7 +110,7 @@ def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
     assert "plate P1: ingest.channels names channel id '1'; the raw files have DNA, GFP" in told, (
         "plates are checked too"
     )
-    assert "unknown key segmnt; allowed here: plates, results, ingest, segment, measure, aggregate, report" in told
+    assert f"unknown key segmnt; allowed here: {', '.join(Settings.model_fields)}" in told
     assert "unknown key measure.feature; allowed here: wells_per_job, features" in told
     assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
     assert "unknown key segment.labels.cells.radius; allowed here: method, channel, distance, threshold" in told
@@ -189,6 +189,8 @@ def test_a_faulty_plate_writes_nothing_outside_the_results(
         ("plate\tfolder\tformat\nµ\traw\tpattern\n".encode("latin-1"), "is not a text file in UTF-8"),
         ("plate\tfolder\tformat\nP1\traw\tpattern\n".encode("utf-16"), "is not a text file in UTF-8"),
         (b"plate\tfolder\tformat\n\traw\tpattern\n", "plate id ''"),
+        (b"plate\tfolder\tformat\tmeasure.features\tmeasure.features\nP1\traw\tpattern\n", "each of them once"),
+        (b"plate\tfolder\tformat\tdiameter\nP1\traw\tpattern\n", "settings such as segment.labels.nuclei.diameter"),
     ],
 )
 def test_a_sheet_that_is_no_sheet(screen: Screen, content: bytes | None, fault: str) -> None:
@@ -256,6 +258,93 @@ def test_a_label_image_of_another_method_is_replaced_whole(screen: Screen) -> No
     assert (cells.method, cells.channels) == ("network", ("GFP",))
     screen.sheet("P1\traw\tpattern\t\t{segment: {labels: {cells: null}}}")
     assert screen.load(config).plates["P1"].settings.segment.labels.cells is None
+
+
+COLUMNS = "plate\tfolder\tformat\toverrides\tsegment.labels.nuclei.diameter\tmeasure.features"
+
+
+def test_columns_named_by_settings_win_over_overrides_and_those_over_the_config(screen: Screen) -> None:
+    own = "{segment: {labels: {nuclei: {diameter: 20, min_size: 3}}}}"
+    screen.sheet(
+        f"both\traw\tpattern\t{own}\t30\t[shape]",
+        f"file\traw\tpattern\t{own}\t\t",
+        "none\traw\tpattern",
+        header=COLUMNS,
+    )
+    plates = screen.load({"segment": {"labels": {"nuclei": {"diameter": 10}}}}).plates
+    nuclei = {name: plate.settings.segment.labels.nuclei for name, plate in plates.items()}
+    assert {name: made.diameter for name, made in nuclei.items()} == {"both": 30, "file": 20, "none": 10}
+    assert {name: made.min_size for name, made in nuclei.items()} == {"both": 3, "file": 3, "none": 15}
+    assert plates["both"].settings.measure.features == ("shape",)
+    assert plates["none"].settings.measure.features == Settings().measure.features
+
+
+def test_a_column_can_give_null_and_a_format(screen: Screen) -> None:
+    header = "plate\tfolder\tformat\tsegment.labels.nuclei.diameter\tingest.plate_format"
+    screen.sheet("P1\traw\tpattern\tnull\t96", header=header)
+    settings = screen.load({"segment": {"labels": {"nuclei": {"diameter": 10}}}}).plates["P1"].settings
+    assert (settings.segment.labels.nuclei.diameter, settings.ingest.plate_format) == (None, 96)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("segment.labels.cells.channels", "segment.labels.cells.method", "segment.labels.cells"),
+        ("segment.labels.cells", "segment.labels.cells.method", "segment.labels.cells.channels"),
+    ],
+)
+def test_columns_that_belong_together_stand_in_any_order(screen: Screen, header: tuple[str, ...]) -> None:
+    cells = {
+        "segment.labels.cells": "{diameter: 9, channels: [DNA]}",
+        "segment.labels.cells.method": "network",
+        "segment.labels.cells.channels": "[GFP]",
+    }
+    screen.sheet(
+        "\t".join(("P1", "raw", "pattern", *(cells[name] for name in header))),
+        header="\t".join(("plate", "folder", "format", *header)),
+    )
+    found = screen.load().plates["P1"].settings.segment.labels.cells
+    assert (found.method, found.channels, found.diameter) == ("network", ("GFP",), 9)
+
+
+def test_faults_of_columns_name_plate_and_column_beside_all_others(screen: Screen) -> None:
+    columns = {
+        "segment.labels.nuclei.diametre": "20",
+        "segmnt.scaling": "field",
+        "measure.wells_per_job": "-1",
+        "segment.labels.cells.threshold": "otsu",
+        "segment.scaling": "[",
+        "results": "elsewhere",
+        "analysis": "v2",
+    }
+    header = "\t".join(("plate", "folder", "format", "overrides", *columns))
+    own = "{measure: {feature: [shape]}}"
+    screen.sheet("\t".join(("P1", "raw", "pattern", own, *columns.values())), "P2\traw\tczi", header=header)
+    faults = screen.faults({"aggregate": {"dosis": "x"}})
+    expected = [
+        "config: unknown key aggregate.dosis",
+        "plate P1: unknown key measure.feature; allowed here: wells_per_job, features",
+        "plate P1, column segment.labels.nuclei.diametre: unknown key segment.labels.nuclei.diametre; allowed here: ",
+        "plate P1, column segmnt.scaling: unknown key segmnt; allowed here: plates, results",
+        "plate P1, column measure.wells_per_job: measure.wells_per_job: Input should be greater than 0 (found -1)",
+        "plate P1, column segment.labels.cells.threshold: segment.labels.cells: threshold otsu needs a channel",
+        "plate P1, column segment.scaling: '[' is not YAML",
+        "plate P1, column results: results cannot differ between plates",
+        "plate P1, column analysis: analysis cannot differ between plates",
+        "plate P2: unknown raw format 'czi'",
+    ]
+    lost = [part for part in expected if not any(fault.startswith(part) for fault in faults)]
+    assert lost == []
+    assert len(faults) == len(expected)
+
+
+def test_a_column_of_one_plate_changes_that_plate_only(screen: Screen) -> None:
+    screen.sheet("P1\traw\tpattern", "P2\traw\tpattern", header=COLUMNS)
+    before = screen.load().plates
+    screen.sheet("P1\traw\tpattern", "P2\traw\tpattern\t\t20", header=COLUMNS)
+    after = screen.load().plates
+    assert after["P1"].settings == before["P1"].settings
+    assert after["P2"].settings.segment.labels.nuclei.diameter == 20
 
 
 def test_changed_overrides_change_that_plate_only(screen: Screen) -> None:

@@ -20,11 +20,11 @@ from ome_zarr_models.v05 import HCS, Image, ImageLabel, Well
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.resample import shrink, shrink_labels
 from pipeline_lib.core.histograms import histogram, percentiles
+from pipeline_lib.io.arrays import _even, _shard, read_array
 from pipeline_lib.io.ngff import Channel, PlateInfo, image_metadata
 from pipeline_lib.io.plate import (
     OURS,
-    _even,
-    _shard,
+    commit_labels,
     committed_wells,
     create_plate,
     fields_of,
@@ -37,11 +37,9 @@ from pipeline_lib.io.plate import (
     read_histograms,
     read_info,
     read_labels,
-    read_level,
     stored_fingerprint,
     write_field,
     write_histograms,
-    write_labels,
     write_well,
 )
 from pipeline_lib.paths import labels_path, well_path
@@ -80,7 +78,7 @@ def add_labels(well: Path, field: int, info: PlateInfo) -> NDArray[np.uint32]:
     labels = objects(info, seed=field)
     levels = pyramid(labels, lambda level, step: np.stack([shrink_labels(frame, step) for frame in level]))
     group = well / labels_path(field)
-    write_labels(group, {"nuclei": levels, "cells": levels}, level_steps(*info.shape), info, {"fingerprint": "L"})
+    commit_labels(group, "", {"nuclei": levels, "cells": levels}, level_steps(*info.shape), info, {"fingerprint": "L"})
     return labels
 
 
@@ -131,7 +129,7 @@ def test_images_and_labels_come_back(tmp_path: Path, info: PlateInfo, planes: in
             assert list(labels) == ["nuclei", "cells"]
             assert labels["cells"].dtype == np.uint32
             np.testing.assert_array_equal(labels["cells"], labelled[field][time])
-        np.testing.assert_array_equal(read_level(well / str(field), 0).ravel(), image.ravel())
+        np.testing.assert_array_equal(read_array(well / str(field) / "0").ravel(), image.ravel())
 
 
 def test_coarser_levels_are_read_by_number(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.core.histograms import histogram, percentiles
 from pipeline_lib.io.manifests import write_manifest
+from pipeline_lib.io.arrays import read_array
 from pipeline_lib.io.plate import (
     OURS,
     committed_wells,
@@ -21,7 +22,6 @@ from pipeline_lib.io.plate import (
     read_attributes,
     read_field,
     read_histograms,
-    read_level,
 )
 from pipeline_lib.io.records import read_json
 from pipeline_lib.io.vendors import scan_plate
@@ -70,7 +70,7 @@ class Raw:
     def statuses(self) -> list[str]:
         return [outcome["status"] for outcome in self.ingest().values()]
 
-    def reason(self, well: str = "B02", kind: str = "missing images") -> str:
+    def reason(self, well: str = "B02", kind: str = "missing channel") -> str:
         """Why a well is set aside, after making sure that it is absent and that the others are there."""
         wells = self.ingest()
         assert [name for name, outcome in wells.items() if outcome["status"] not in ("done", "current")] == [well]
@@ -141,7 +141,7 @@ def test_a_changed_file_converts_its_own_well_again(raw: Raw) -> None:
 def test_a_file_that_turned_bad_makes_its_well_absent(raw: Raw) -> None:
     raw.ingest()
     (raw.folder / "B02_f1_c1.tif").write_bytes(b"")
-    assert "empty (0 bytes)" in raw.reason(kind="unreadable image")
+    assert "empty (0 bytes)" in raw.reason(kind="unreadable file")
     raw.save("B02_f1_c1")
     assert raw.statuses() == ["current", "done", "current"]
 
@@ -168,7 +168,7 @@ def test_a_missing_channel(raw: Raw) -> None:
 def test_a_well_without_images(raw: Raw) -> None:
     for path in raw.folder.glob("B03*"):
         path.unlink()
-    assert raw.reason("B03") == f"well B03 has no image in {raw.folder}"
+    assert raw.reason("B03", kind="no image") == f"well B03 has no image in {raw.folder}"
 
 
 def test_many_missing_images_are_not_all_listed(raw: Raw) -> None:
@@ -184,12 +184,12 @@ def test_many_missing_images_are_not_all_listed(raw: Raw) -> None:
 def test_a_truncated_file(raw: Raw) -> None:
     path = raw.folder / "B02_f1_c2.tif"
     path.write_bytes(path.read_bytes()[:900])
-    assert raw.reason(kind="unreadable image").startswith(f"{path}: the file is cut off")
+    assert raw.reason(kind="unreadable file").startswith(f"{path}: the file is cut off")
 
 
 def test_a_text_file(raw: Raw) -> None:
     (raw.folder / "B02_f1_c2.tif").write_text("well,dose\nA01,3\n")
-    assert "not a TIFF file" in raw.reason(kind="unreadable image")
+    assert "not a TIFF file" in raw.reason(kind="unreadable file")
 
 
 def test_a_file_that_vanished_after_the_scan(raw: Raw) -> None:
@@ -221,7 +221,7 @@ def test_pixels_that_are_no_numbers(tmp_path: Path) -> None:
     bad = picture("B02").astype(np.float32)
     bad[3, 4] = np.nan
     raw.save("B02_f1_c1", bad)
-    assert "infinite or not a number" in raw.reason(kind="unreadable image")
+    assert "infinite or not a number" in raw.reason(kind="unreadable file")
 
 
 def test_time_points(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_planes_along_z(tmp_path: Path, projection: str, spread: str) -> None:
     planes, single = picture("B02_f1_c1", 4), picture("B02_f1_c2")
     found = read_field(raw.plate.raw, "B02", 0)
     np.testing.assert_array_equal(found, [planes.max(axis=0), single])
-    stored = read_level(raw.plate.raw_well("B02") / "0", 0)
+    stored = read_array(raw.plate.raw_well("B02") / "0" / "0")
     if projection == "max":
         assert stored.shape == (2, *SHAPE)
     else:
@@ -290,7 +290,7 @@ def test_time_points_of_unequal_depth(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_gives_back_something_else_fails_the_job(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "read_level", lambda image, level: read_level(image, level) + np.uint16(1))
+    monkeypatch.setattr(module, "read_array", lambda path: read_array(path) + np.uint16(1))
     with pytest.raises(OSError, match="what was read back is not what was written"):
         raw.ingest()
     assert not raw.plate.record("ingest", "x").exists()

@@ -1,0 +1,127 @@
+"""What SLURM would say to jobs that have not been submitted: would it take them, and how is it set up."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE = 30  # seconds to wait for an answer
+MINUTES = {"days": 1440, "hours": 60, "minutes": 1}
+_LIMIT = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one of SLURM's programs. good: it did what was asked. text: what it said, on one line."""
+
+    good: bool
+    text: str
+
+
+def is_there(program: str) -> bool:
+    """Whether a program is on the PATH."""
+    return shutil.which(program) is not None
+
+
+def ask(*command: str) -> Answer:
+    """Run one of SLURM's programs; what goes wrong with running it is an answer too."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except FileNotFoundError:
+        return Answer(good=False, text=f"{command[0]}: no such program on the PATH")
+    except subprocess.TimeoutExpired:
+        return Answer(good=False, text=f"{command[0]} gave no answer in {PATIENCE} seconds")
+    good = done.returncode == 0
+    told = done.stdout if good and done.stdout.strip() else done.stderr or done.stdout
+    return Answer(good, told.strip())
+
+
+def would_take(flags: tuple[str, ...]) -> Answer:
+    """Whether SLURM would take a job with these flags; nothing is submitted."""
+    return ask("sbatch", "--test-only", *flags, "--wrap", "true")
+
+
+def request_flags(resources: Mapping[str, Any], threads: int) -> tuple[str, ...]:
+    """The flags of sbatch for a job, as Snakemake's SLURM plugin makes them of its resources and threads."""
+    flags = {
+        "--account": resources.get("slurm_account"),
+        "--partition": resources.get("slurm_partition"),
+        "--clusters": resources.get("cluster") or resources.get("clusters") or resources.get("slurm_cluster"),
+        "--time": resources.get("runtime"),
+        "--constraint": resources.get("constraint"),
+        "--qos": resources.get("qos"),
+        **_memory(resources),
+        "--nodes": resources.get("nodes"),
+        **_processors(resources, threads),
+        "--gres": resources.get("gres"),
+        "--gpus": _gpus(resources),
+    }
+    extra = str(resources.get("slurm_extra") or "").split()
+    return (*(f"{flag}={value}" for flag, value in flags.items() if value not in (None, "", 0)), *extra)
+
+
+def asks_for_gpu(resources: Mapping[str, Any]) -> bool:
+    """Whether a job with these resources gets a GPU."""
+    return bool(resources.get("gpu")) or "gpu" in str(resources.get("gres", ""))
+
+
+def settings() -> dict[str, str]:
+    """How the cluster is set up, as `scontrol show config` says; empty if it says nothing."""
+    answer = ask("scontrol", "show", "config")
+    pairs = (line.partition("=") for line in answer.text.splitlines()) if answer.good else ()
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+def seconds(setting: str) -> int | None:
+    """A time among the settings, such as `300 sec`; None where there is no number."""
+    found = re.match(r"\d+", setting)
+    return int(found[0]) if found else None
+
+
+def longest_minutes(partition: str) -> int | None:
+    """How long a job of a partition may take; None without a limit, or where SLURM does not say."""
+    answer = ask("sinfo", "--noheader", f"--partition={partition}", "--format=%l")
+    limits = [_minutes(line.strip()) for line in answer.text.splitlines()] if answer.good else []
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
+
+
+def accounts() -> list[str] | Answer:
+    """The accounts of this user, in the way Snakemake's plugin asks for them, or why they are not to be had."""
+    managed = ask("sacctmgr", "-n", "-s", "list", "user", getpass.getuser(), "format=account%256")
+    answer = managed if managed.good and managed.text else ask("sshare", "-U", "--format", "Account%256", "--noheader")
+    return sorted(set(answer.text.lower().split())) if answer.good else answer
+
+
+def _memory(resources: Mapping[str, Any]) -> dict[str, Any]:
+    per_cpu = resources.get("mem_mb_per_cpu")
+    return {"--mem-per-cpu": per_cpu} if per_cpu else {"--mem": resources.get("mem_mb")}
+
+
+def _processors(resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Tasks are named for jobs without a GPU only: some sites refuse them beside one."""
+    on_gpu = asks_for_gpu(resources)
+    tasks = resources.get("tasks")
+    named = {"--ntasks-per-gpu": resources.get("tasks_per_gpu", tasks)} if on_gpu else {"--ntasks": tasks or 1}
+    per_task, per_gpu = resources.get("cpus_per_task"), resources.get("cpus_per_gpu")
+    if per_task:
+        return {**named, "--cpus-per-task": per_task if int(per_task) > 0 else None}
+    if on_gpu and per_gpu:
+        return {**named, "--cpus-per-gpu": per_gpu if int(per_gpu) > 0 else None}
+    return {**named, "--cpus-per-task": threads}
+
+
+def _gpus(resources: Mapping[str, Any]) -> str | None:
+    count, model = resources.get("gpu"), resources.get("gpu_model")
+    return (f"{model}:{count}" if model else str(count)) if count else None
+
+
+def _minutes(limit: str) -> int | None:
+    """Of a limit such as 1-00:00:00, 30:00 or infinite."""
+    found = _LIMIT.fullmatch(limit)
+    return sum(int(found[unit] or 0) * minutes for unit, minutes in MINUTES.items()) if found else None

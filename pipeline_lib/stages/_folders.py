@@ -1,0 +1,37 @@
+"""Plates on disk, as commands for people name them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline_lib.paths import PlatePaths
+
+
+def add_plates(parser: argparse.ArgumentParser) -> None:
+    """The flags that name plates."""
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="results/P0042, or results for all plates in it"
+    )
+    parser.add_argument("--analysis", default="", help="a named analysis (default: the plain one)")
+
+
+def plates_in(folders: Iterable[Path], analysis: str) -> list[PlatePaths]:
+    """The plates that the folders are, or hold.
+
+    Raises:
+        FileNotFoundError: One of them neither is nor holds a plate's results.
+    """
+    return [PlatePaths(plate, analysis) for folder in folders for plate in _plates(folder)]
+
+
+def _plates(folder: Path) -> list[Path]:
+    if PlatePaths(folder).manifest.exists():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob(f"*/{PlatePaths(folder).manifest.name}"))
+    if not inside:
+        raise FileNotFoundError(
+            f"{folder} neither is nor holds a plate's results folder: there is no {PlatePaths(folder).manifest.name}"
+        )
+    return inside
