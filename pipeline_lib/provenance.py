@@ -59,13 +59,19 @@ def code_digest(stage: str) -> str:
         path = pending.pop()
         if path in seen or path.relative_to(PACKAGE).as_posix() in CARRIERS:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        seen[path] = _syntax(tree)
-        pending += _imported(tree)
+        seen[path], names = _module(path.read_text(encoding="utf-8"))
+        pending += _files(names)
         for resource_file in (p for p in path.parent.iterdir() if p.suffix in {".html", ".css", ".js"}):
             seen[resource_file] = resource_file.read_text(encoding="utf-8")
     parts = {str(path.relative_to(PACKAGE)): text for path, text in seen.items()}
     return fingerprint(**parts)[:16]
+
+
+@cache
+def _module(text: str) -> tuple[str, frozenset[str]]:
+    """What counts of a module, and the names it imports of ours. Cached: stages share most modules."""
+    tree = ast.parse(text)
+    return _syntax(tree), frozenset(_imported(tree))
 
 
 def _syntax(tree: ast.Module) -> str:
@@ -78,14 +84,19 @@ def _syntax(tree: ast.Module) -> str:
     return ast.dump(tree)
 
 
-def _imported(tree: ast.Module) -> list[Path]:
-    """Files of our own modules that a module imports, at any depth of nesting."""
+def _imported(tree: ast.Module) -> set[str]:
+    """Names of ours that a module imports, at any depth of nesting: modules, and what might be one."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline_lib"):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names if alias.name.startswith("pipeline_lib.")}
+    return names
+
+
+def _files(names: frozenset[str]) -> list[Path]:
+    """The files of those names that are modules or packages of ours."""
     bases = [PACKAGE.joinpath(*name.split(".")[1:]) for name in names]
     found = [base.with_suffix(".py") for base in bases] + [base / "__init__.py" for base in bases]
     return [path for path in found if path.is_file() and path.parent != PACKAGE.parent]

@@ -28,7 +28,7 @@ HOME = (
 )  # of what belongs to one analysis
 
 
-onstart:
+onstart:  # before the first job, not in a dry run
     planned = [
         PlannedJob(
             job.rule.name, job.wildcards.plate, getattr(job.wildcards, "batch", "")

@@ -39,8 +39,8 @@ class Claim:
     """What a job says of itself.
 
     Times are seconds since 1970; memory and memory_limit are MiB. working_on: well in hand -> the fingerprint it is to
-    have. quarantined: well -> `kind` and `reason`. careful: one well at a time, because a job before died. strikes: wells
-    that jobs before died on. ended: the reason; empty while it works. said: more words on it.
+    have. quarantined: well -> `kind` and `reason`. careful: one well at a time, because a job before died. strikes:
+    wells that jobs before died on. ended: the reason; empty while it works. said: more words on it.
     """
 
     id: str

@@ -8,7 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 PATIENCE = 30  # seconds to wait for an answer
 MINUTES = {"days": 1440, "hours": 60, "minutes": 1}
@@ -91,6 +94,22 @@ def longest_minutes(partition: str) -> int | None:
     return min(known) if known else None
 
 
+def partition_names(file: Path) -> list[str]:
+    """The partitions that a partition file of Snakemake's SLURM plugin speaks of.
+
+    Raises:
+        ValueError: The file is missing, or no such file.
+    """
+    try:
+        told = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ValueError(f"partition file {file}: {' '.join(str(error).split())}") from error
+    partitions = told.get("partitions") if isinstance(told, dict) else None
+    if not isinstance(partitions, dict) or not partitions:
+        raise ValueError(f"partition file {file}: expected a mapping `partitions:` of partition name -> limits")
+    return [str(name) for name in partitions]
+
+
 def accounts() -> list[str] | Answer:
     """The accounts of this user, in the way Snakemake's plugin asks for them, or why they are not to be had."""
     managed = ask("sacctmgr", "-n", "-s", "list", "user", getpass.getuser(), "format=account%256")
@@ -116,9 +135,11 @@ def _processors(resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
     return {**named, "--cpus-per-task": threads}
 
 
-def _gpus(resources: Mapping[str, Any]) -> str | None:
-    count, model = resources.get("gpu"), resources.get("gpu_model")
-    return (f"{model}:{count}" if model else str(count)) if count else None
+def _gpus(resources: Mapping[str, Any]) -> str:
+    """A model without a number means one; a number of 0 beside a model is handed on, as the plugin does."""
+    model = resources.get("gpu_model")
+    count = resources.get("gpu", 1 if model else None)
+    return f"{model}:{count}" if model else str(count or "")
 
 
 def _minutes(limit: str) -> int | None:

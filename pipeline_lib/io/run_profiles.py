@@ -21,7 +21,7 @@ DEFAULTS = ("default", "profiles/default")  # a folder `default` in the working 
 class Lookup:
     """What `--profile NAME` means in the working folder.
 
-    used: the file Snakemake reads, None if it finds none. shadowed: other files of that name, which it does not look at.
+    used: the file Snakemake reads, None if it finds none. shadowed: other files of that name, which it does not read.
     places: where it looks, in order. blocked: something in the working folder that bears the name and is no profile.
     """
 
@@ -124,7 +124,7 @@ def snakefile_here() -> Path | None:
 
 
 def _default_profile() -> Path | None:
-    """Snakemake looks for it only where there is a Snakefile in the working folder: the profile's own is not known yet."""
+    """Looked for only where the working folder has a Snakefile: that of the profile is not known yet at that time."""
     snakefile = snakefile_here()
     if snakefile is None:
         return None

@@ -114,13 +114,13 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     clock = Clock()
     path = job.plate.claim(job.stage, job.record.stem)
     with claimed(path, job.wells, job.limits.memory) as holder, _told_of_the_end(holder, job.limits):
-        one = _OneWell(work, holder, Lock())
+        one = _OneWell(work, holder, Lock(), [])
         outcomes = map(one.make, job.wells) if holder.claim.careful else _side_by_side(one.make, job.wells)
         wells = {
             well: _logged(job, number, well, outcome)
             for number, (well, outcome) in enumerate(zip(job.wells, outcomes, strict=True), 1)
         }
-        write_record(job, clock, {"wells": wells, **about()})
+        write_record(job, clock, {"wells": wells, "computing_seconds": round(sum(one.took), 2), **about()})
 
 
 def _side_by_side(make: Callable[[str], dict[str, Any]], wells: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -136,11 +136,15 @@ def _side_by_side(make: Callable[[str], dict[str, Any]], wells: Sequence[str]) -
 
 @dataclass(frozen=True)
 class _OneWell:
-    """What becomes of one well. computing: held while a piece is computed, so that several wells can be in hand."""
+    """What becomes of one well.
+
+    computing: held while a piece is computed, so that several wells can be in hand. took: the seconds of every piece.
+    """
 
     work: WellWork[Any, Any]
     holder: Holder
     computing: Lock
+    took: list[float]
 
     def make(self, well: str) -> dict[str, Any]:
         """Make the well current; the outcome, as the record tells it."""
@@ -170,7 +174,9 @@ class _OneWell:
     def _computed(self, well: str) -> Iterator[Any]:
         for piece in self.work.read(well):
             with self.computing:
+                started = time.monotonic()
                 made = self.work.compute(piece)
+                self.took.append(time.monotonic() - started)
             yield made
 
     def _refuse_if_struck_out(self, well: str, wanted: str) -> None:

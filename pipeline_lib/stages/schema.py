@@ -34,6 +34,11 @@ Columns are separated by tabs; lines that begin with `#` are ignored; relative p
 | `format` | `imagexpress`, or `pattern` (file names by the regular expression `ingest.pattern`) |
 | `plate_map` | optional: CSV with one line per well: `well` (or `row` and `column`) and any other columns |
 | `overrides` | optional: settings of this plate only: a YAML file, or YAML itself: `{measure: {features: [shape]}}` |
+| a setting | optional, any number: a column such as `segment.labels.nuclei.diameter` or `ingest.plate_format` |
+
+A column named by a setting gives each plate its own value, written as YAML; where the cell is empty, the plate has the
+value of the config. Such a column wins over `overrides`, and `overrides` over the config. `wellpose diff` tells which
+wells a change of any of them would make anew.
 
 A well on the plate map without any image is reported as a hole. See `examples/` for a real plate.
 

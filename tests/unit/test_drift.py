@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pipeline_lib.__main__ import COMMANDS, STAGES
-from pipeline_lib.io.platesheets import SHEET_COLUMNS
 from pipeline_lib.core.needs import NEEDS
+from pipeline_lib.io.platesheets import SHEET_COLUMNS
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, SHARED_STAGES
 from pipeline_lib.settings import Settings
 from pipeline_lib.stages.schema import generated

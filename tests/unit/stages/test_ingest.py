@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.core.histograms import histogram, percentiles
-from pipeline_lib.io.manifests import write_manifest
 from pipeline_lib.io.arrays import read_array
+from pipeline_lib.io.manifests import write_manifest
 from pipeline_lib.io.plate import (
     OURS,
     committed_wells,

@@ -1,0 +1,51 @@
+"""What the checks of `wellpose doctor` look at, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pipeline_lib.io.run_profiles import RunProfile
+from pipeline_lib.settings import SegmentSettings, Settings
+from pipeline_lib.stages._raw_files import RawFile, look_at_files
+from pipeline_lib.workflow import Plate
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The run that is being considered.
+
+    plates: none where the config has faults. profile: None for a run on this machine. file_budget: files the results
+    may have; None without a limit.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    plates: Mapping[str, Plate] = field(default_factory=dict)
+    profile: RunProfile | None = None
+    file_budget: int | None = None
+
+    @property
+    def results(self) -> Path:
+        """The folder of all results."""
+        return Path(self.settings.results)
+
+    @property
+    def on_slurm(self) -> bool:
+        """Whether the jobs go to SLURM."""
+        return self.profile is not None and self.profile.is_slurm
+
+    @cached_property
+    def raw_files(self) -> dict[str, list[RawFile]]:
+        """Plate -> headers of its raw files; none for a plate whose raw folder has been archived."""
+        return {
+            name: look_at_files(plate.manifest) if Path(plate.manifest.folder).is_dir() else []
+            for name, plate in self.plates.items()
+        }
+
+    @property
+    def segments(self) -> list[SegmentSettings]:
+        """The settings of segmentation, each that some plate has."""
+        all_settings = [plate.settings.segment for plate in self.plates.values()] or [self.settings.segment]
+        return list({settings.to_json(): settings for settings in all_settings}.values())
