@@ -10,6 +10,8 @@ class DataTrouble(Exception):
     """
 
     kind: str = "data"
+    advice: str = ""
+    """What to do, where the message does not say it."""
 
 
 class MissingImages(DataTrouble):

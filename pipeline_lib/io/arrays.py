@@ -27,6 +27,7 @@ class DamagedArray(DataTrouble):
     """A committed array cannot be read as it was written. The message is one line: path, what was found."""
 
     kind = "damaged array"
+    advice = "; `wellpose verify --repair` drops its well, and the next run makes it again"
 
 
 def write_array(path: Path, array: NDArray[Any], axes: str) -> None:

@@ -20,7 +20,7 @@ _LIMIT = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one of SLURM's programs. good: it did what was asked. text: what it said, on one line."""
+    """Of one of SLURM's programs. good: it did what was asked. text: what it said; if it failed, why."""
 
     good: bool
     text: str
@@ -40,7 +40,7 @@ def ask(*command: str) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer(good=False, text=f"{command[0]} gave no answer in {PATIENCE} seconds")
     good = done.returncode == 0
-    told = done.stdout if good and done.stdout.strip() else done.stderr or done.stdout
+    told = done.stdout if good else done.stderr or done.stdout
     return Answer(good, told.strip())
 
 

@@ -159,7 +159,8 @@ def _account(profile: RunProfile) -> Iterator[Finding]:
     elif wrong := sorted(account for account in named if known and account.lower() not in known):
         yield fail("SLURM account", f"{few(wrong)} is not yours; yours: {few(known)}", "change slurm_account")
     else:
-        yield ok("SLURM account", few(sorted(named)))
+        unknown = "" if known else " (the cluster lists no accounts to compare with)"
+        yield ok("SLURM account", few(sorted(named)) + unknown)
 
 
 def _accounts(resources: dict[str, Any]) -> list[str]:

@@ -168,8 +168,9 @@ class _OneWell:
             return {"status": "done", "fingerprint": wanted, **told}
         except DataTrouble as trouble:
             work.discard(well)
-            self.holder.set_aside(well, trouble.kind, str(trouble))
-            return {"status": QUARANTINED, "kind": trouble.kind, "reason": str(trouble)}
+            reason = f"{trouble}{trouble.advice}"
+            self.holder.set_aside(well, trouble.kind, reason)
+            return {"status": QUARANTINED, "kind": trouble.kind, "reason": reason}
 
     def _computed(self, well: str) -> Iterator[Any]:
         for piece in self.work.read(well):

@@ -18,7 +18,7 @@ from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.errors import MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.manifest import ImageFile, Manifest
-from pipeline_lib.io.arrays import read_array
+from pipeline_lib.io.arrays import DamagedArray, read_array
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
@@ -90,8 +90,7 @@ class Ingest:
         """Write one field and read it back; a difference is trouble with the machine."""
         finest = made.levels[0]
         write_field(well, made.field, made.levels, level_steps(*finest.shape[-2:]), self.info)
-        stored = read_array(well / str(made.field) / "0")
-        if not np.array_equal(stored.ravel(), finest.ravel()):
+        if not _is_stored(well / str(made.field) / "0", finest):
             raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
 
     def _complete(self, well: str) -> tuple[ImageFile, ...]:
@@ -172,6 +171,14 @@ class Measured:
     levels: list[NDArray[np.generic]]
     histograms: list[Histogram]
     told: dict[str, Any]
+
+
+def _is_stored(path: Path, array: NDArray[np.generic]) -> bool:
+    """Whether an array on disk holds these numbers."""
+    try:
+        return np.array_equal(read_array(path).ravel(), array.ravel())
+    except DamagedArray:
+        return False
 
 
 def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
