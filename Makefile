@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test check unit lock config bench bench-memory bench-bbbc013 bench-plan gpu-test gpu-bench clean
+.PHONY: help setup demo test test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan \
+	bench-slurm gpu-test gpu-bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +31,14 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 	snakemake --config plates=demo/plates.tsv results=demo/results
 	wellpose summary demo/results/demo --truth demo/truth.ome.zarr
 
-test: check $(PEER)  ## lint, types and all tests
+test: check $(PEER)  ## lint, types and all tests that need no cluster
 	pytest
+
+test-slurm: $(READY)  ## as root: start a SLURM on this machine, disturb jobs on it in every way (about half an hour)
+	pytest -m slurm tests/slurm
+
+test-kills: $(READY)  ## kill -9 of jobs at random moments, 30 times, each followed by a rerun (about a quarter of an hour)
+	python tests/slurm/kills.py
 
 check: $(READY)  ## lint and types
 	ruff check .
@@ -57,8 +64,11 @@ bench-memory: $(READY)  ## memory and time for images of up to 16,384 x 16,384 p
 bench-bbbc013: $(READY)  ## the real plate BBBC013 end to end: counts, Z', time, memory (needs the shared data)
 	python tests/bench/bbbc013.py
 
-bench-plan: $(READY)  ## how long a dry run of a 384-well plate takes
+bench-plan: $(READY)  ## how long a dry run of 1, 20 and 100 plates of 384 wells takes
 	python tests/bench/plan.py
+
+bench-slurm: $(READY)  ## as root: what SLURM and Snakemake add to the work on 96 wells (starts a SLURM)
+	python tests/bench/overhead.py
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3

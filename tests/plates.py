@@ -63,9 +63,7 @@ class Run:
     def snakemake(self, *arguments: str, **config: str) -> subprocess.CompletedProcess[str]:
         """`snakemake` as a user calls it, from a folder of its own, on all cores."""
         command = ["timeout", "-k", "30", str(self.limit), *self.command(*arguments, **config)]
-        done = subprocess.run(
-            command, cwd=REPOSITORY, env=self._environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=REPOSITORY, env=self.variables, capture_output=True, text=True, check=False)
         with (self.folder / TOLD).open("a", encoding="utf-8") as file:
             file.write(done.stdout + done.stderr)
         return done
@@ -77,7 +75,7 @@ class Run:
             (self.folder / TOLD).open("a", encoding="utf-8") as file,
             subprocess.Popen(
                 self.command(*arguments, **config),
-                **{"cwd": REPOSITORY, "env": self._environment, "stdout": file, "stderr": file, "text": True},
+                **{"cwd": REPOSITORY, "env": self.variables, "stdout": file, "stderr": file, "text": True},
             ) as process,
         ):
             try:
@@ -88,12 +86,11 @@ class Run:
     def command_line(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`wellpose` as a user calls it, in the folder of the run."""
         command = [sys.executable, "-m", "pipeline_lib", *words]
-        return subprocess.run(
-            command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(command, cwd=self.folder, env=self.variables, capture_output=True, text=True, check=False)
 
     @property
-    def _environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
+        """The environment of its commands."""
         path = self.environment.get("PATH", os.environ["PATH"])
         ours = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}", "PYTHONPATH": str(REPOSITORY)}
         return {**os.environ, **self.environment, **ours}

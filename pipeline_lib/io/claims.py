@@ -22,6 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline_lib.core.deaths import CANCELLED, SLURM_STATES, Strike, reason_of, reason_without_a_word
+from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.records import read_json, write_json
 from pipeline_lib.io.slurm import is_over, job_state
 
@@ -82,15 +83,13 @@ class Claim:
 
 
 def read_claim(path: Path) -> Claim | None:
-    """The claim in a file; None where there is none, or one that is just being written."""
+    """The claim in a file; None where there is none, one that is just being written, or one of another version."""
     try:
         told = read_json(path)
-    except ValueError:
+        strikes = tuple(Strike(**strike) for strike in told["strikes"])
+        return Claim(**{**told, "wells": tuple(told["wells"]), "finished": tuple(told["finished"]), "strikes": strikes})
+    except (ValueError, KeyError, TypeError):
         return None
-    if not told:
-        return None
-    strikes = tuple(Strike(**strike) for strike in told["strikes"])
-    return Claim(**{**told, "wells": tuple(told["wells"]), "finished": tuple(told["finished"]), "strikes": strikes})
 
 
 def read_claims(folder: Path) -> list[Claim]:
@@ -199,10 +198,13 @@ def _taken(path: Path, mine: Claim) -> Claim:
             time.sleep(LOOK)
             continue
         if before is not None or _is_torn(path):
-            _move_away(path)
-        claim = _after(before, mine)
+            _move_away(path, before)
+        now = time.time()
+        claim = replace(_after(before, mine), started=now, beat=now)  # others have begun while this one waited
         if _written_first(path, claim):
+            sweep(path)
             return claim
+        time.sleep(LOOK)
 
 
 def _after(before: Claim | None, mine: Claim) -> Claim:
@@ -225,7 +227,7 @@ def forget_strikes(path: Path) -> None:
     """Have the wells tried again that jobs died on, unless one works on them now."""
     claim = read_claim(path)
     if claim is not None and not claim.alive:
-        _move_away(path)
+        _move_away(path, claim)
 
 
 def _written_first(path: Path, claim: Claim) -> bool:
@@ -247,14 +249,17 @@ def _is_torn(path: Path) -> bool:
         return False
 
 
-def _move_away(path: Path) -> None:
-    """Remove a dead job's claim; of several jobs that try, one does."""
+def _move_away(path: Path, dead: Claim | None) -> None:
+    """Remove a dead job's claim (None: a torn one). Of several jobs that try, one does; its own new claim stays."""
     aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.old")
     try:
         path.rename(aside)
+        moved = read_claim(aside)
+        if moved is not None and (dead is None or moved.id != dead.id) and not path.exists():
+            aside.rename(path)  # another job was faster
     except FileNotFoundError:
         return
-    aside.unlink()
+    aside.unlink(missing_ok=True)
 
 
 def _wait_for_others(folder: Path, mine: Claim) -> None:

@@ -23,7 +23,7 @@ def committed(target: Path) -> Iterator[Path]:
     old, for a folder perhaps nothing, then the new, never a mix: also after a power cut, since everything is on the
     disk before the rename is.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     temporary, aside = _beside(target, "tmp"), _beside(target, "old")
     try:
         yield temporary
@@ -50,11 +50,26 @@ def discard(target: Path) -> None:
 
 def sweep(target: Path) -> None:
     """Delete what a killed job left beside `target`: its unfinished and discarded versions."""
-    if not target.parent.is_dir():
-        return
-    for path in target.parent.iterdir():
-        if is_temporary(path.name) and path.name.startswith(f".{target.name}."):
+    _sweep(target.parent, f".{target.name}.")
+
+
+def sweep_folder(folder: Path) -> None:
+    """Delete what killed jobs left in a folder."""
+    _sweep(folder, ".")
+
+
+def _sweep(folder: Path, beginning: str) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_temporary(path.name) and path.name.startswith(beginning):
             _remove(path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that is on the disk, with those it lies in, when this returns."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        _flush_one(path.parent)
 
 
 def _flush(path: Path) -> None:

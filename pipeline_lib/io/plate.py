@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline_lib.core.histograms import Histogram
 from pipeline_lib.core.wells import row_column, well_name
 from pipeline_lib.io.arrays import create_array, read_array, read_frame, write_array
-from pipeline_lib.io.commit import committed, discard
+from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.ngff import (
     VERSION,
     PlateInfo,
@@ -65,6 +65,7 @@ def listed_wells(plate: Path) -> list[str]:
 
 def write_group(group: Path, attributes: Mapping[str, Any]) -> None:
     """Write the metadata of a Zarr group, whole or not at all."""
+    sweep(group / "zarr.json")
     write_json(group / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 

@@ -11,15 +11,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline_lib.io.commit import committed
+from pipeline_lib.io.commit import committed, sweep
 
 KEY = b"wellpose"
 
 
 def write_table(table: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> None:
-    """Write a table and what it was made from, whole or not at all."""
+    """Write a table and what it was made from, whole or not at all; what a killed job left of it goes."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), KEY: json.dumps(provenance).encode()})
+    sweep(path)
     with committed(path) as temporary:
         pq.write_table(arrow, temporary, compression="zstd", write_page_checksum=True)
 
@@ -55,7 +56,8 @@ def table_fault(path: Path, key: Sequence[str]) -> str | None:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, whole or not at all."""
+    """Write a table as CSV, likewise."""
+    sweep(path)
     with committed(path) as temporary:
         table.to_csv(temporary, index=False)
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from pipeline_lib.core.deaths import CANCELLED, TIME_LIMIT, Strike
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.io.claims import Holder, claimed
+from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.records import QUARANTINED, write_json
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.provenance import code_digest, fingerprint, peak_memory_mb, software
@@ -238,6 +239,7 @@ def write_record(job: Job, clock: Clock, content: Mapping[str, Any]) -> None:
     """Write the job's record, the last thing it does."""
     made = {"stage": job.stage, "plate": job.name, "batch": job.record.stem, "code": code_digest(job.stage)}
     machine = {"software": software(), "peak_memory_mb": peak_memory_mb()}
+    sweep(job.record)
     write_json(
         job.record, {**made, "settings": job.settings.model_dump(mode="json"), **machine, **clock.told(), **content}
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.core.histograms import merge, percentiles
+from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.plate import fields_of, read_field, read_histograms, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
 from pipeline_lib.io.weights import checksums
@@ -30,6 +31,7 @@ def calibrate(job: Job) -> None:
     """
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
+    sweep(job.plate.calibration)
     weights = checksums(job.settings.labels.weights())
     wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), weights=weights)
     kept = read_json(job.plate.calibration)

@@ -70,7 +70,7 @@ def _config(parsed: argparse.Namespace) -> tuple[Workflow | None, list[Finding]]
     try:
         workflow = planned_workflow(parsed)
     except ConfigError as error:
-        faults = str(error).split("\n  * ")[1:]
+        faults = [fault.removeprefix("config: ") for fault in str(error).split("\n  * ")[1:]]
         return None, [fail("config", one_line(fault), "change config, plate sheet or plate map") for fault in faults]
     except (ValueError, FileNotFoundError) as error:
         return None, [fail("config", one_line(str(error)), "mend or name the file")]

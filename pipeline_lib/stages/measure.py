@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.features import measure_field
-from pipeline_lib.io.commit import discard, sweep
+from pipeline_lib.io.commit import discard
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import fields_of, read_field, read_info, read_labels
 from pipeline_lib.io.tables import table_fingerprint, write_table
@@ -89,7 +89,5 @@ class Measure:
         frames = list(made)
         filled = [frame for frame in frames if len(frame)] or frames[:1]
         table = pd.concat(filled, ignore_index=True)
-        target = self.job.plate.cells(well)
-        sweep(target)
-        write_table(table, target, self.job.provenance(wanted))
+        write_table(table, self.job.plate.cells(well), self.job.provenance(wanted))
         return {"objects": len(table)}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline_lib.arrays.pyramid import STEP
-from pipeline_lib.io.commit import committed
+from pipeline_lib.io.commit import committed, sweep
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import fields_of, labels_of, levels_of, read_field, read_info, read_labels
 from pipeline_lib.io.records import read_json, read_records
@@ -33,6 +33,7 @@ def report(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, ReportSettings)
     page = render_report(_data(job, job.settings))
+    sweep(job.plate.report)
     with committed(job.plate.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
     log.info("report %s: %s (%.1f MB)", job.name, job.plate.report, len(page) / 1e6)

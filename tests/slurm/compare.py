@@ -14,6 +14,7 @@ import zarr
 from pandas.testing import assert_frame_equal
 from plates import Run
 
+from pipeline_lib.io.commit import is_temporary
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.paths import PlatePaths, well_path
 
@@ -76,8 +77,9 @@ def _unequal_nodes(found: Path, expected: Path) -> list[str]:
 
 
 def _nodes(group: Path) -> Iterator[Path]:
-    """Groups and arrays below a group, and the group."""
-    return (path.parent for path in group.rglob("zarr.json"))
+    """Groups and arrays below a group, and the group; temporary ones are none."""
+    paths = (path.parent for path in group.rglob("zarr.json"))
+    return (path for path in paths if not any(map(is_temporary, path.parts)))
 
 
 def _unequal(found: Path, expected: Path) -> Iterable[str]:

@@ -19,6 +19,7 @@ from pipeline_lib.paths import BATCH_STAGES
 pytestmark = pytest.mark.slurm
 ONCE = ("--retries", "0")  # so that the plain rerun has to do it
 ROOM = 200_000  # bytes: enough to begin, not to end
+ASKED = ("segment:slurm_partition=gpu", "segment:gpu=1")  # as in the profile: what a command line sets replaces it all
 PlateAfter = Callable[[str], Run]
 
 
@@ -69,7 +70,7 @@ def test_a_cancelled_job(cluster: Cluster, plate_after: PlateAfter, undisturbed:
 
 def test_a_job_at_its_time_limit(cluster: Cluster, plate_after: PlateAfter, undisturbed: Run) -> None:
     run = cluster.run(plate_after("calibrate"))
-    with run.started(*ONCE, "--set-resources", "segment:runtime=1") as snakemake:
+    with run.started(*ONCE, "--set-resources", *ASKED, "segment:runtime=1") as snakemake:
         job = amid_work(run, "segment")
         with slowed(job):
             wait_for_end(job, seconds=150)
@@ -83,11 +84,12 @@ def test_a_job_over_its_memory_gets_more_on_the_next_try(
     cluster: Cluster, plate_after: PlateAfter, undisturbed: Run
 ) -> None:
     run = cluster.run(plate_after("calibrate"))
-    with run.started("--set-resources", "segment:mem_mb=500 if attempt == 1 else 6000") as snakemake:
-        job = wait_for("segment job", lambda: job_processes(run, "segment"))[0]
-        wait_for_end(job)
-        assert "exceeded memory limit" in last_words(run, snakemake)
+    little = "segment:mem_mb=400 if attempt == 1 else 6000"
+    with run.started("--set-resources", *ASKED, little) as snakemake:
+        last_words(run, snakemake)
         assert snakemake.returncode == 0
+    said = [path.read_text(encoding="utf-8") for path in (run.folder / "slurm" / "rule_segment").rglob("*.log")]
+    assert any("exceeded memory limit" in text for text in said)
     completes(run, undisturbed)
 
 

@@ -128,7 +128,7 @@ def objects(seed: int) -> NDArray[np.uint32]:
 
 
 def save_pictures(folder: Path, seed: int) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for field in (1, 2):
         for channel in (1, 2):
             name = f"{WELL}_f{field}_c{channel}.tif"
