@@ -60,7 +60,7 @@ class Ingest:
         discard(self.job.plate.raw_well(well))
 
     def read(self, well: str) -> Iterator[Pixels]:
-        files = self._complete(well)
+        files = self.complete(well)
         for field in sorted({file.field for file in files}):
             yield self._pixels(field, [file for file in files if file.field == field])
 
@@ -93,7 +93,7 @@ class Ingest:
         if not _is_stored(well / str(made.field) / "0", finest):
             raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
 
-    def _complete(self, well: str) -> tuple[ImageFile, ...]:
+    def complete(self, well: str) -> tuple[ImageFile, ...]:
         """The files of a well, if every field and time point has every channel and plane of the plate."""
         files = self.manifest.of_well(well)
         if not files:

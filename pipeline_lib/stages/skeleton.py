@@ -38,7 +38,7 @@ def skeleton(job: Job) -> None:
     settings = job.settings
     assert isinstance(settings, IngestSettings)
     manifest = read_manifest(job.plate.manifest)
-    info = _with_kept_windows(plate_info(manifest, settings), job.plate.raw)
+    info = with_kept_windows(plate_info(manifest, settings), job.plate.raw)
     log.info("skeleton %s: %s", job.name, file_count(manifest, info))
     wanted = job.fingerprint(info=info.of_wells())
     create_plate(job.plate.raw, info, wanted)
@@ -75,7 +75,7 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
     )
 
 
-def _with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:
+def with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:
     """The same with the display windows chosen before, so that a repaired or added well changes no other well."""
     stored = read_attributes(plate).get(OURS, {}).get("info")
     if stored is None or stored["dtype"] != info.dtype:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from plates import REPOSITORY, Run
 
-from pipeline_lib.stages._reruns import jobs_to_run
+from pipeline_lib.stages.diff.reruns import jobs_to_run
 from pipeline_lib.workflow import load_workflow, merged
 
 pytestmark = pytest.mark.plate

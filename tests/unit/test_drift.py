@@ -133,7 +133,10 @@ def rules() -> dict[str, str]:
 
 
 def test_rules_verbs_and_stage_modules_have_the_same_names() -> None:
-    modules = {path.stem for path in (REPOSITORY / "pipeline_lib" / "stages").glob("[a-z]*.py")}
+    folder = REPOSITORY / "pipeline_lib" / "stages"
+    modules = {path.stem for path in folder.glob("[a-z]*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
     assert set(rules()) == set(STAGES) == set(BATCH_STAGES) | set(PLATE_STAGES)
     assert modules == set(STAGES) | {name.replace("-", "_") for name in COMMANDS}
     for stage in STAGES:

@@ -6,7 +6,6 @@ file operation. This file is also the program that those processes are forked fr
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -15,8 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +107,11 @@ def measure_well(plate: PlatePaths) -> None:
     make_current(job, Measure(job, job.settings))
 
 
-WORKS: dict[str, Callable[[PlatePaths], None]] = {"ingest": ingest_well, "segment": segment_well, "measure": measure_well}
+WORKS: dict[str, Callable[[PlatePaths], None]] = {
+    "ingest": ingest_well,
+    "segment": segment_well,
+    "measure": measure_well,
+}
 
 
 # What it begins with
@@ -150,7 +152,9 @@ def with_older_labels(plate: PlatePaths, analysis: str) -> None:
         levels = [level[None] for level in pyramid(objects(field + 7), shrink_labels)]
         group = plate.raw_well(WELL) / labels_path(field)
         told = {"fingerprint": f"older {analysis}"}
-        commit_labels(group, analysis, {"nuclei": levels, "cells": levels}, level_steps(*SHAPE), read_info(plate.raw), told)
+        commit_labels(
+            group, analysis, {"nuclei": levels, "cells": levels}, level_steps(*SHAPE), read_info(plate.raw), told
+        )
 
 
 def before_ingest(folder: Path) -> None:
@@ -443,7 +447,15 @@ def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
 
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-CHANGES = {"os.mkdir": 2, "os.rename": 2, "os.remove": 1, "os.rmdir": 1, "os.link": 2, "os.symlink": 2, "os.truncate": 2}
+CHANGES = {
+    "os.mkdir": 2,
+    "os.rename": 2,
+    "os.remove": 1,
+    "os.rmdir": 1,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.truncate": 2,
+}
 """Audit event -> where among its arguments the descriptor of the folder is that a relative path is in."""
 
 

@@ -18,11 +18,11 @@ from pipeline_lib import __main__ as cli
 from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.provenance import code_digest
-from pipeline_lib.stages import _job, _reruns
-from pipeline_lib.stages._forecast import Forecast, State
+from pipeline_lib.stages import _job
 from pipeline_lib.stages._job import Job
-from pipeline_lib.stages._reruns import BEFORE, batches_of, jobs_to_run, section_of
-from pipeline_lib.stages.diff import foretold
+from pipeline_lib.stages.diff import foretold, reruns
+from pipeline_lib.stages.diff.forecast import Forecast, State
+from pipeline_lib.stages.diff.reruns import BEFORE, batches_of, jobs_to_run, section_of
 from pipeline_lib.stages.synthesize import Drawing, synthesize
 from pipeline_lib.workflow import Plate, load_workflow
 
@@ -200,7 +200,7 @@ def test_changed_code_is_told_by_its_digests(screen: Screen, monkeypatch: pytest
     def other(stage: str) -> str:
         return "0123456789abcdef" if stage == "measure" else code_digest(stage)
 
-    for module in (_job, _reruns):
+    for module in (_job, reruns):
         monkeypatch.setattr(module, "code_digest", other)
     plate = screen.plate()
     [reason] = reasons(plate, "measure", SOUND[0])

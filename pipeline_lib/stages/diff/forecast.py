@@ -19,12 +19,12 @@ from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import OURS, read_attributes, stored_fingerprint
 from pipeline_lib.io.records import read_json, read_records, well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE
-from pipeline_lib.stages._reruns import BEFORE, Jobs, batches_of, section_name, section_of
-from pipeline_lib.stages._why import NOTHING_THERE, Why, job_of, work_of
+from pipeline_lib.stages.diff.reruns import BEFORE, Jobs, batches_of, section_name, section_of
+from pipeline_lib.stages.diff.why import NOTHING_THERE, Why, job_of, work_of
 from pipeline_lib.stages.ingest import Ingest
 from pipeline_lib.stages.measure import Measure
 from pipeline_lib.stages.segment import Segment
-from pipeline_lib.stages.skeleton import _with_kept_windows, plate_info
+from pipeline_lib.stages.skeleton import plate_info, with_kept_windows
 from pipeline_lib.workflow import Plate
 
 WELL_BEFORE = {"segment": "ingest", "measure": "segment"}
@@ -117,7 +117,7 @@ class Forecast:
             return PlateInfo(manifest.plate, manifest.rows, manifest.columns, 0, times, (), None, (0, 0), "")
         try:
             if self.jobs["skeleton"]:
-                return _with_kept_windows(plate_info(manifest, self.plate.settings.ingest), self.plate.paths.raw)
+                return with_kept_windows(plate_info(manifest, self.plate.settings.ingest), self.plate.paths.raw)
         except DataTrouble:  # an archived raw folder: the skeleton's job will say so
             pass
         return PlateInfo.from_json(stored)
@@ -212,7 +212,7 @@ class Forecast:
 def _lacking(work: Ingest, well: str) -> str:
     """What is missing of a well's raw files; empty if nothing is."""
     try:
-        files = work._complete(well)
+        files = work.complete(well)
     except DataTrouble as trouble:
         return str(trouble)
     gone = [file.path for file in files if not (Path(work.manifest.folder) / file.path).exists()]

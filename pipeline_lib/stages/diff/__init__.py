@@ -16,8 +16,8 @@ from typing import Any
 from pipeline_lib.core.spans import spans
 from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE
 from pipeline_lib.stages._config import add_config, planned_workflow
-from pipeline_lib.stages._forecast import Expected, Forecast, State
-from pipeline_lib.stages._reruns import batches_of, jobs_to_run
+from pipeline_lib.stages.diff.forecast import Expected, Forecast, State
+from pipeline_lib.stages.diff.reruns import batches_of, jobs_to_run
 from pipeline_lib.workflow import Plate, Workflow
 
 INDENT = " " * 13

@@ -17,8 +17,8 @@ from pipeline_lib.paths import WHOLE_PLATE
 from pipeline_lib.provenance import fingerprint
 from pipeline_lib.settings import MeasureSettings, SegmentSettings
 from pipeline_lib.stages._job import Job
-from pipeline_lib.stages._reruns import code_change, section_name, section_of, weights_changes
-from pipeline_lib.stages._stored import stored_provenance
+from pipeline_lib.stages.diff.reruns import code_change, section_name, section_of, weights_changes
+from pipeline_lib.stages.diff.stored import stored_provenance
 from pipeline_lib.stages.measure import Measure
 from pipeline_lib.stages.segment import Segment
 from pipeline_lib.workflow import Plate
