@@ -18,9 +18,9 @@ from pipeline_lib.stages._raw_files import RawFile
 from pipeline_lib.workflow import Plate
 
 PYRAMID = 1.07  # all levels together, in sizes of the finest: 1 + 1/16 + 1/256
-COMPRESSED = 0.5  # of the raw pixels, at best as a rule: 16-bit cameras leave noise (synthetic plate: 0.51)
-LABEL_BYTES = 0.15  # per pixel of one label image, all levels (measured: 0.04 to 0.11 for 4 bytes in the finest)
-TABLE_BYTES = 0.25  # per pixel of a field: a cell per 4,000 pixels with a hundred numbers, and the report
+COMPRESSED = 0.5  # of the raw pixels, at best as a rule: 16-bit cameras leave noise (a synthetic plate: 0.54)
+LABEL_BYTES = 0.15  # per pixel of one label image, all levels (a dense synthetic plate: 0.10)
+TABLE_BYTES = 0.6  # per pixel of a field, of cell tables and report (the same, a cell per 3,700 pixels: 0.56)
 PER_JOB = 3  # files: record, log, benchmark
 PER_WELL = 4  # files: its group, the histograms with theirs, the table of its cells
 PER_PLATE = 8  # files: manifest, calibration, lock, tables, report

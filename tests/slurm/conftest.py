@@ -11,14 +11,11 @@ import pytest
 from plates import TOLD, Run
 from slurm.cluster import Cluster, cluster_up, lacking, wait_until_idle
 
+from pipeline_lib.paths import BATCH_STAGES
 from pipeline_lib.stages.synthesize import Drawing, synthesize
 
 DRAWING = Drawing("tiny", rows=4, columns=6, fields=1, size=128, cells=6.0, compounds=1, seed=3)
-PORTIONS = {
-    "ingest": "{wells_per_job: 12}",
-    "segment": "{wells_per_job: 8}",
-    "measure": "{wells_per_job: 8}",
-}
+PORTIONS = dict.fromkeys(BATCH_STAGES, "{wells_per_job: 12}")
 STOPS = ("calibrate", "segment", "report")  # stages after which a copy is kept
 OWN = ("raw", "truth.ome.zarr")  # of the drawn plate: shared by all its copies
 PlateAfter = Callable[[str], Run]

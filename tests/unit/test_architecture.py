@@ -47,8 +47,8 @@ COMPUTES = {"numpy", "scipy", "skimage", "numba", "cp_measure", "pycytominer", "
 HOLDS_ARRAYS = {"numpy", "torch"}  # what io needs to carry pixels and weights
 
 # Law 3
-TORCH = {"nets/flownet.py", "nets/fused.py", "flows/device.py", "tiling/gpus.py", "tiling/sources.py", "tiling/predict.py", "tiling/gpus.py",
-         "segmentation.py", "io/weights.py"}  # fmt: skip
+TORCH = {"nets/flownet.py", "nets/fused.py", "flows/device.py", "tiling/gpus.py", "tiling/predict.py",
+         "tiling/sources.py", "segmentation.py", "io/weights.py"}  # fmt: skip
 
 LONGEST = {"function": 60, "module": 400, "parameters": 6}
 
