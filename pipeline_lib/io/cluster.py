@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import getpass
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-PATIENCE = 30  # seconds to wait for an answer
+from pipeline_lib.io.slurm import Answer, ask
+
 MINUTES = {"days": 1440, "hours": 60, "minutes": 1}
 _LIMIT = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d+)")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Of one of SLURM's programs. good: it did what was asked. text: what it said; if it failed, why."""
-
-    good: bool
-    text: str
-
-
-def is_there(program: str) -> bool:
-    """Whether a program is on the PATH."""
-    return shutil.which(program) is not None
-
-
-def ask(*command: str) -> Answer:
-    """Run one of SLURM's programs; what goes wrong with running it is an answer too."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except FileNotFoundError:
-        return Answer(good=False, text=f"{command[0]}: no such program on the PATH")
-    except subprocess.TimeoutExpired:
-        return Answer(good=False, text=f"{command[0]} gave no answer in {PATIENCE} seconds")
-    good = done.returncode == 0
-    told = done.stdout if good else done.stderr or done.stdout
-    return Answer(good, told.strip())
 
 
 def would_take(flags: tuple[str, ...]) -> Answer:

@@ -23,9 +23,9 @@ from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import commit_labels, write_field
 from pipeline_lib.io.run_profiles import find_profile, read_run_profile
 from pipeline_lib.settings import LabelSettings
-from pipeline_lib.stages import _estimate as estimate
-from pipeline_lib.stages._raw_files import lacking_planes
-from pipeline_lib.stages._requests import request_of, value_of
+from pipeline_lib.stages.doctor import estimate as estimate
+from pipeline_lib.stages.doctor.raw_files import lacking_planes
+from pipeline_lib.stages.doctor.requests import request_of, value_of
 from pipeline_lib.tiling import gpus
 
 PIXELS = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
@@ -251,7 +251,7 @@ def test_disk_space_and_files_by_hand(screen: Screen, monkeypatch: pytest.Monkey
     image = 1 + 2 * (1 + 1)  # group; two levels of one metadata file and one shard
     wells = 2 * (4 + image + 1 + 3 * image)
     total = 1 + 2 + wells + 3 * (5 + 3) + 8  # group, rows of a 6-well plate, wells, jobs, tables and the like
-    monkeypatch.setattr("pipeline_lib.stages._checks_plates.GB", 1.0)
+    monkeypatch.setattr("pipeline_lib.stages.doctor.plates.GB", 1.0)
     asked = screen.ask("--file-budget", str(total))
     [found] = asked.about("disk space")
     assert found.startswith(
@@ -276,7 +276,7 @@ def test_space_that_does_not_or_may_not_suffice(
 
 
 def test_what_is_there_already_takes_no_new_space(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline_lib.stages._checks_plates.GB", 1.0)
+    monkeypatch.setattr("pipeline_lib.stages.doctor.plates.GB", 1.0)
     (screen.folder / "results" / "P1" / "raw.ome.zarr" / "A" / "01").mkdir(parents=True)
     pixels, beside = 2 * 64 * 64 * 2 * 1.07, 2 * 64 * 64 * (3 * 0.15 + 0.6)
     assert f"{round(pixels / 2 + beside):.2f} to {round(pixels + beside):.2f}" in screen.ask().about("disk space")[0]

@@ -11,10 +11,10 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.checksums import checksum, read_sums, sum_file
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.stages._estimate import Estimate, estimate
-from pipeline_lib.stages._findings import Finding, fail, few, ok, warn
-from pipeline_lib.stages._preflight import Preflight
-from pipeline_lib.stages._raw_files import BAD, RawFile, lacking_planes
+from pipeline_lib.stages.doctor.estimate import Estimate, estimate
+from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
+from pipeline_lib.stages.doctor.preflight import Preflight
+from pipeline_lib.stages.doctor.raw_files import BAD, RawFile, lacking_planes
 from pipeline_lib.workflow import Plate
 
 NEARLY_FULL = 0.8  # of what is free

@@ -11,9 +11,9 @@ from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io import cluster
 from pipeline_lib.io.run_profiles import Lookup, RunProfile, read_run_profile, snakefile_here
 from pipeline_lib.settings import SegmentSettings
-from pipeline_lib.stages._findings import Finding, fail, few, ok, warn
-from pipeline_lib.stages._preflight import Preflight
-from pipeline_lib.stages._requests import Request, request_of
+from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
+from pipeline_lib.stages.doctor.preflight import Preflight
+from pipeline_lib.stages.doctor.requests import Request, request_of
 
 INIT_SECONDS = 40  # what the SLURM plugin waits before it asks for a job, unless the profile says otherwise
 TIMES_INIT = 3

@@ -14,7 +14,7 @@ from pipeline_lib.io.arrays import LARGEST_SHARD
 from pipeline_lib.io.plate import committed_wells, labels_of
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES
 from pipeline_lib.settings import LabelSettings
-from pipeline_lib.stages._raw_files import RawFile
+from pipeline_lib.stages.doctor.raw_files import RawFile
 from pipeline_lib.workflow import Plate
 
 PYRAMID = 1.07  # all levels together, in sizes of the finest: 1 + 1/16 + 1/256

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline_lib.io.run_profiles import RunProfile
 from pipeline_lib.settings import SegmentSettings, Settings
-from pipeline_lib.stages._raw_files import RawFile, look_at_files
+from pipeline_lib.stages.doctor.raw_files import RawFile, look_at_files
 from pipeline_lib.workflow import Plate
 
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from pipeline_lib.io.run_profiles import RunProfile, find_profile
-from pipeline_lib.stages._checks_machine import check_gpu, check_slurm, read_found
-from pipeline_lib.stages._checks_plates import check_disk, check_files, check_raw, check_weights
 from pipeline_lib.stages._config import add_config, planned_workflow
-from pipeline_lib.stages._findings import Finding, as_json, counted, fail, ok, one_line, warn
-from pipeline_lib.stages._preflight import Preflight
+from pipeline_lib.stages.doctor.findings import Finding, as_json, counted, fail, ok, one_line, warn
+from pipeline_lib.stages.doctor.machine import check_gpu, check_slurm, read_found
+from pipeline_lib.stages.doctor.plates import check_disk, check_files, check_raw, check_weights
+from pipeline_lib.stages.doctor.preflight import Preflight
 from pipeline_lib.workflow import ConfigError, Workflow
 
 Check = Callable[[Preflight], Iterable[Finding]]

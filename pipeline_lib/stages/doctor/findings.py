@@ -28,14 +28,17 @@ class Finding:
 
 
 def ok(about: str, found: str) -> Finding:
+    """All is well."""
     return Finding("ok", about, found)
 
 
 def warn(about: str, found: str, advice: str) -> Finding:
+    """The run will go, with losses or not as meant."""
     return Finding("warn", about, found, advice)
 
 
 def fail(about: str, found: str, advice: str) -> Finding:
+    """It stops the run, or wastes it."""
     return Finding("FAIL", about, found, advice)
 
 
