@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.core.needs import NEEDS
-from pipeline_lib.io import cluster
+from pipeline_lib.io import cluster, slurm
 from pipeline_lib.io.run_profiles import Lookup, RunProfile, read_run_profile, snakefile_here
 from pipeline_lib.settings import SegmentSettings
 from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
@@ -109,10 +109,10 @@ def check_slurm(preflight: Preflight) -> Iterator[Finding]:
     profile = preflight.profile
     if profile is None or not profile.is_slurm:
         return
-    if not cluster.is_there("sbatch"):
+    if not slurm.is_there("sbatch"):
         yield fail("SLURM", "sbatch is not on the PATH", "start on a login node of the cluster (module load slurm?)")
         return
-    queue = cluster.ask("squeue", "--noheader", "--user", getpass.getuser())
+    queue = slurm.ask("squeue", "--noheader", "--user", getpass.getuser())
     if not queue.good:
         yield fail("SLURM", f"squeue: {queue.text}", "is slurmctld up, and its configuration readable here?")
         return
@@ -124,7 +124,7 @@ def check_slurm(preflight: Preflight) -> Iterator[Finding]:
 
 def _status_command(profile: RunProfile, settings: dict[str, str]) -> Iterator[Finding]:
     """How Snakemake asks for its jobs: what it cannot see, it waits for without an end."""
-    chosen = profile.keys.get("slurm-status-command") or ("sacct" if cluster.is_there("sacct") else "squeue")
+    chosen = profile.keys.get("slurm-status-command") or ("sacct" if slurm.is_there("sacct") else "squeue")
     accounting = "slurmdbd" in settings.get("AccountingStorageType", "")
     if chosen == "sacct" and not accounting:
         told = "jobs are asked for by sacct, and the cluster has no slurmdbd: they would be waited for without end"
@@ -153,7 +153,7 @@ def _account(profile: RunProfile) -> Iterator[Finding]:
     if not named:
         return
     known = cluster.accounts()
-    if isinstance(known, cluster.Answer):
+    if isinstance(known, slurm.Answer):
         told = f"{few(sorted(named))} cannot be confirmed: {known.text}"
         yield fail("SLURM account", told, "leave slurm_account out: this cluster keeps no accounts")
     elif wrong := sorted(account for account in named if known and account.lower() not in known):
@@ -176,7 +176,7 @@ def _tries(profile: RunProfile) -> Iterator[Finding]:
         yield finding
         taken += [one.stage for one in same if finding.level == "ok"]
     for one in first:
-        if NEEDS[one.stage].gpu and not cluster.asks_for_gpu(one.resources):
+        if NEEDS[one.stage].gpu and not slurm.asks_for_gpu(one.resources):
             advice = f"set-resources: {one.stage}: gpu: 1 (or gpu: 0 and gres: gpu:1), unless processors are meant"
             yield warn("SLURM request", f"{one.stage} asks for no GPU", advice)
     last = int(profile.keys.get("retries", 0)) + 1
