@@ -176,7 +176,7 @@ def _tries(profile: RunProfile) -> Iterator[Finding]:
         yield finding
         taken += [one.stage for one in same if finding.level == "ok"]
     for one in first:
-        if NEEDS[one.stage].gpu and not slurm.asks_for_gpu(one.resources):
+        if NEEDS[one.stage].gpu and not cluster.asks_for_gpu(one.resources):
             advice = f"set-resources: {one.stage}: gpu: 1 (or gpu: 0 and gres: gpu:1), unless processors are meant"
             yield warn("SLURM request", f"{one.stage} asks for no GPU", advice)
     last = int(profile.keys.get("retries", 0)) + 1
