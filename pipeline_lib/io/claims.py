@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pipeline_lib.core.deaths import CANCELLED, SLURM_STATES, Strike, reason_of, reason_without_a_word
+from pipeline_lib.core.deaths import CANCELLED, DEATHS_ALLOWED, SLURM_STATES, Strike, reason_of, reason_without_a_word
 from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.records import read_json, write_json
 from pipeline_lib.io.slurm import is_over, job_state
@@ -132,7 +132,10 @@ class Holder:
     def end(self, reason: str, said: str = "") -> None:
         """The job ends before its work is done; the claim stays and says why."""
         self._over.set()
-        self._tell(ended=reason, said=said)
+        try:
+            self._tell(ended=reason, said=said)
+        except OSError as error:  # what ends the job is to be told of, and not this
+            log.warning("claim %s: %s", self._path.name, error)
 
     def release(self) -> None:
         """All is done: the claim goes, unless wells were set aside that are not to be tried by every later job."""
@@ -215,12 +218,11 @@ def _after(before: Claim | None, mine: Claim) -> Claim:
         return replace(mine, strikes=before.strikes)
     if not before.working_on:
         return replace(mine, strikes=before.strikes, careful=before.careful)
-    strikes = {strike.well: strike for strike in before.strikes}
-    if before.careful:
-        [(well, wanted)] = before.working_on.items()
-        strikes[well] = Strike(well, wanted, before.death, 1, before.said).then(strikes.get(well))
-    log.info("claim: the job before ended (%s) with %s in hand", before.death, ", ".join(before.working_on))
-    return replace(mine, strikes=tuple(strikes.values()), careful=True)
+    death, strikes = before.death, {strike.well: strike for strike in before.strikes}
+    log.info("claim: the job before ended (%s) with %s in hand", death, ", ".join(before.working_on))
+    for well, wanted in before.working_on.items() if before.careful else ():
+        strikes[well] = Strike(well, wanted, death, 1, before.said).then(strikes.get(well))
+    return replace(mine, strikes=tuple(strikes.values()), careful=before.careful or death in DEATHS_ALLOWED)
 
 
 def forget_strikes(path: Path) -> None:
