@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pipeline_lib import __version__
 from pipeline_lib.core.wells import well_list
+from pipeline_lib.io.locks import Taken
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import Settings
 
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read has seen enough, as in `wellpose models list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, Taken) as error:
         if parsed.verb in STAGES:
             raise
         sys.stderr.write(f"wellpose {parsed.verb}: {error}\n")

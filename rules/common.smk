@@ -23,25 +23,32 @@ except ConfigError as faults:
 PLATES = WORKFLOW.plates
 ANALYSIS = WORKFLOW.settings.analysis or ""
 PLATE = str(Path(WORKFLOW.settings.results) / "{plate}")
-HOME = (
-    f"{PLATE}/analyses/{ANALYSIS}" if ANALYSIS else PLATE
-)  # of what belongs to one analysis
+# The folder of what belongs to one analysis.
+HOME = f"{PLATE}/analyses/{ANALYSIS}" if ANALYSIS else PLATE
+NAMED = ["--analysis", ANALYSIS] if ANALYSIS else []
+# Of the plates this run works on: open, and so held, until this process ends.
+LOCKS = []
 
 
-onstart:  # before the first job, not in a dry run
-    planned = [
+def planned_jobs():
+    """The stage jobs that this run is about to start."""
+    return [
         PlannedJob(
             job.rule.name, job.wildcards.plate, getattr(job.wildcards, "batch", "")
         )
         for job in workflow.dag.needrun_jobs()
         if job.rule.name in NEEDS
     ]
-    try:
-        LOCKS = lock_plates(WORKFLOW, planned)  # kept open until this process ends
-    except Taken as error:
-        raise WorkflowError(str(error)) from None
-    clear_orders(WORKFLOW, planned)
-    print(told_load(WORKFLOW, planned), file=sys.stderr)
+
+
+onstart:  # before the first job, not in a dry run
+    if workflow.is_main_process:
+        try:
+            LOCKS.extend(lock_plates(WORKFLOW, planned_jobs()))
+        except Taken as error:
+            raise WorkflowError(str(error)) from None
+        clear_orders(WORKFLOW, planned_jobs())
+        print(told_load(WORKFLOW, planned_jobs()), file=sys.stderr)
 
 
 wildcard_constraints:

@@ -44,7 +44,7 @@ def forecast(loads: Sequence[Load], measured: Mapping[str, float]) -> str:
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     table = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     jobs = sum(load.jobs for load in loads)
-    said = f"{jobs:,} jobs, about {_minutes(total)} minutes of job time, {_minutes(on_gpu)} of them with a GPU"
+    said = f"{jobs:,} jobs, about {_minutes(total)} minutes of job time, {_minutes(on_gpu)} of them in network jobs"
     return "\n".join([*(f"  {line}" for line in table), f"  {said}"])
 
 

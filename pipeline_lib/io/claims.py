@@ -252,16 +252,21 @@ def _is_torn(path: Path) -> bool:
 
 
 def _move_away(path: Path, dead: Claim | None) -> None:
-    """Remove a dead job's claim (None: a torn one). Of several jobs that try, one does; its own new claim stays."""
-    aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.old")
+    """Remove a dead job's claim (None: a torn one), unless another job is about to, or has put its own in place.
+
+    Whoever makes a file named after the dead claim has the right to remove it.
+    """
+    right = path.with_name(f".{path.name}.{dead.id if dead else 'torn'}.old")
     try:
-        path.rename(aside)
-        moved = read_claim(aside)
-        if moved is not None and (dead is None or moved.id != dead.id) and not path.exists():
-            aside.rename(path)  # another job was faster
-    except FileNotFoundError:
+        right.touch(exist_ok=False)
+    except FileExistsError:
+        if _is_torn(right):  # whoever made it has died
+            right.unlink(missing_ok=True)
         return
-    aside.unlink(missing_ok=True)
+    found = read_claim(path)
+    if found.id == dead.id if found and dead else not found and not dead and _is_torn(path):
+        path.unlink(missing_ok=True)
+    right.unlink(missing_ok=True)
 
 
 def _wait_for_others(folder: Path, mine: Claim) -> None:

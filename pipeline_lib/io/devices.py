@@ -33,10 +33,10 @@ def visible_gpus() -> list[str]:
 def take_gpu(names: Sequence[str], folder: Path | None = None) -> tuple[str, TextIO]:
     """One of several GPUs for this process, and the lock that holds it while it stays open; waits until one is free.
 
-    folder: where the locks lie, the same for all jobs on a machine.
+    folder: where the locks lie, the same for all jobs of a user on a machine; others could not open them.
     """
-    folder = folder or Path(tempfile.gettempdir()) / "wellpose-gpus"
-    folder.mkdir(mode=0o1777, exist_ok=True)
+    folder = folder or Path(tempfile.gettempdir()) / f"wellpose-gpus-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
     waiting = False
     while True:
         for name in names:

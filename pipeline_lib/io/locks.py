@@ -8,10 +8,13 @@ import json
 import logging
 import os
 import socket
+import time
 from pathlib import Path
 from typing import TextIO
 
 NOT_OFFERED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # some network file systems know no locks
+
+GLANCES = (0.01, 0.05)  # seconds until a lock is tried again that somebody may only be looking at
 
 log = logging.getLogger("wellpose")
 
@@ -29,7 +32,7 @@ def hold(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip()
@@ -37,12 +40,26 @@ def hold(path: Path) -> TextIO:
         raise Taken(f"{path} is held by {_in_words(holder)}") from None
     except OSError as error:
         if error.errno not in NOT_OFFERED:
+            file.close()
             raise
         log.warning("%s: this file system offers no locks; do not start two runs on one plate", path)
     file.truncate(0)
     file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
     file.flush()
     return file
+
+
+def _lock(file: TextIO) -> None:
+    """Lock a file; `is_held` may have it for an instant."""
+    for moment in (*GLANCES, None):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if moment is None:
+                raise
+            time.sleep(moment)
+        else:
+            return
 
 
 def is_held(path: Path) -> bool:

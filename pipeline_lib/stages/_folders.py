@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.paths import ANALYSES, PlatePaths
 
 
-def add_plates(parser: argparse.ArgumentParser) -> None:
-    """The flags that name plates."""
+def add_plates(parser: argparse.ArgumentParser, analysis: str = "a named analysis (default: the plain one)") -> None:
+    """The flags that name plates. analysis: what the flag `--analysis` is told to do."""
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="FOLDER", help="results/P0042, or results for all plates in it"
     )
-    parser.add_argument("--analysis", default="", help="a named analysis (default: the plain one)")
+    parser.add_argument("--analysis", default="", help=analysis)
 
 
 def plates_in(folders: Iterable[Path], analysis: str) -> list[PlatePaths]:
@@ -24,6 +24,12 @@ def plates_in(folders: Iterable[Path], analysis: str) -> list[PlatePaths]:
         FileNotFoundError: One of them neither is nor holds a plate's results.
     """
     return [PlatePaths(plate, analysis) for folder in folders for plate in _plates(folder)]
+
+
+def analyses_of(plate: PlatePaths) -> list[PlatePaths]:
+    """All analyses of a plate, the plain one first."""
+    named = sorted(path.name for path in (plate.folder / ANALYSES).glob("[!.]*"))
+    return [PlatePaths(plate.folder, name) for name in ("", *named)]
 
 
 def _plates(folder: Path) -> list[Path]:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pipeline_lib.core.wells import well_list
 from pipeline_lib.io.commit import discard
-from pipeline_lib.io.plate import committed_wells, fields_of, withdraw_labels
+from pipeline_lib.io.locks import hold
+from pipeline_lib.io.plate import committed_wells, withdraw_labels
 from pipeline_lib.io.records import read_json
-from pipeline_lib.paths import PlatePaths, labels_path
+from pipeline_lib.paths import WHOLE_PLATE, PlatePaths, labels_path
+from pipeline_lib.stages._folders import analyses_of
 
 STAGES = ("ingest", "calibrate", "segment", "measure")
 log = logging.getLogger("wellpose")
@@ -28,15 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Drop what is named, then the batch records that speak of it."""
+    """Drop what is named, then the batch records that speak of it.
+
+    Raises:
+        Taken: A run works on the plate.
+    """
     plate = PlatePaths(parsed.plate, parsed.analysis)
     if not plate.manifest.exists():
         raise FileNotFoundError(f"{plate.folder} is not a plate's results folder: it has no {plate.manifest.name}")
+    with hold(plate.lock):
+        _reset(plate, parsed)
+
+
+def _reset(plate: PlatePaths, parsed: argparse.Namespace) -> None:
     if parsed.stage == "calibrate":
         discard(plate.calibration)
         discard(plate.records("calibrate"))
         return
-    known = set(committed_wells(plate.raw)).union(*_records(plate, parsed.stage).values())
+    known = set(committed_wells(plate.raw)).union(*(told or () for told in _records(plate, parsed.stage).values()))
     if unknown := set(parsed.wells) - known:
         raise ValueError(
             f"{plate.folder.name} has no well {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
@@ -47,18 +58,33 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def drop(plate: PlatePaths, stage: str, wells: Set[str]) -> None:
-    """Make the results of a stage for some wells absent, then the records and claims that speak of them."""
+    """Make the results of a stage for some wells absent, then the records and claims that speak of them.
+
+    With a raw well goes all that was made from it, in every analysis. Records that cannot be read go too.
+    """
     for well in wells:
         _drop(plate, stage, well)
     for record, told in _records(plate, stage).items():
-        if wells & told:
+        if told is None or wells & told:
             discard(record)
             discard(plate.claim(stage, record.stem))
+    if stage == "ingest" and wells:
+        discard(plate.record("complete", WHOLE_PLATE))
+        for analysis in analyses_of(plate):
+            drop(analysis, "segment", wells)
+            drop(analysis, "measure", wells)
 
 
-def _records(plate: PlatePaths, stage: str) -> dict[Path, set[str]]:
-    """Record -> the wells it speaks of."""
-    return {path: set(read_json(path)["wells"]) for path in plate.records(stage).glob("*.json")}
+def _records(plate: PlatePaths, stage: str) -> dict[Path, set[str] | None]:
+    """Record -> the wells it speaks of; None: it cannot be read."""
+    return {path: _wells_in(path) for path in plate.records(stage).glob("[!.]*.json")}
+
+
+def _wells_in(record: Path) -> set[str] | None:
+    try:
+        return set(read_json(record)["wells"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _drop(plate: PlatePaths, stage: str, well: str) -> None:
@@ -68,6 +94,14 @@ def _drop(plate: PlatePaths, stage: str, well: str) -> None:
         discard(raw)
     elif stage == "measure":
         discard(plate.cells(well))
-    elif raw.exists():
-        for field in fields_of(plate.raw, well):
-            withdraw_labels(raw / labels_path(field), plate.analysis)
+    else:
+        for field in raw.glob("[0-9]*"):
+            _drop_labels(raw / labels_path(int(field.name)), plate.analysis)
+
+
+def _drop_labels(group: Path, analysis: str) -> None:
+    """Make the label images of an analysis absent; all of them where it cannot be read which are whose."""
+    try:
+        withdraw_labels(group, analysis)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        discard(group)

@@ -20,6 +20,7 @@ from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePat
 from pipeline_lib.stages._folders import add_plates, plates_in
 from pipeline_lib.stages.segment import labels_fingerprint
 
+UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 COLUMNS = ("done", "running", "quarantined", "held_back", "waiting")
 
 
@@ -85,8 +86,14 @@ def plate_status(plate: PlatePaths) -> PlateStatus:
         active=is_held(plate.lock),
         stages=stages,
         finished={stage: plate.record(stage, WHOLE_PLATE).exists() for stage in PLATE_STAGES},
-        jobs=[_job(stage, claim) for stage in BATCH_STAGES for claim in claims[stage] if claim.ended != FINISHED],
+        jobs=[_job(stage, claim) for stage in BATCH_STAGES for claim in _telling(claims[stage], stages[stage])],
     )
+
+
+def _telling(claims: Sequence[Claim], status: StageStatus) -> list[Claim]:
+    """Claims of live jobs, and of dead ones whose work nobody has done since."""
+    waiting = set(status.waiting)
+    return [claim for claim in claims if claim.ended != FINISHED and (claim.alive or waiting & set(claim.wells))]
 
 
 def _committed(plate: PlatePaths, stage: str, wells: Sequence[str]) -> set[str]:
@@ -171,7 +178,14 @@ def _jobs(status: PlateStatus) -> Iterator[str]:
         where = f"SLURM job {job['slurm_job']}" if job["slurm_job"] else f"process {job['process']}"
         done = f"{job['finished']} of {job['wells']} wells"
         in_hand = f", {', '.join(job['in_hand'])} in hand" if job["in_hand"] else ""
-        since = f"{job['seconds_since_sign_of_life']:.0f} s ago"
-        told = f"last sign of life {since}" if job["state"] == "running" else f"ended {since}; the next run resumes it"
-        said = f" ({job['said']})" if job["said"] else ""
-        yield f"    {job['stage']:<9}{job['state']}{said}: {done}{in_hand}; {where} on {job['host']}, {told}"
+        since = _ago(job["seconds_since_sign_of_life"])
+        runs = job["state"] == "running"
+        told = f"last sign of life {since}" if runs else f"{since}; the next run resumes it"
+        state = "running" if runs else f"ended, {job['state']}" + (f" ({job['said']})" if job["said"] else "")
+        yield f"    {job['stage']:<9}{state}: {done}{in_hand}; {where} on {job['host']}, {told}"
+
+
+def _ago(seconds: float) -> str:
+    """A time in the past, in the unit people would choose."""
+    length, unit = next((length, unit) for length, unit in UNITS if seconds >= 2 * length or unit == "s")
+    return f"{max(0.0, seconds) // length:.0f} {unit} ago"

@@ -17,17 +17,21 @@ from plates import Run
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 PORT = 19817
-# More processors and memory per node than there are: segment asks for 4, and every retry for more memory.
-SHAPE = {"SLURM_DEV_GPU_NODES": "2", "SLURM_DEV_CPU_NODES": "1", "SLURM_DEV_CPUS": "4", "SLURM_DEV_MEM": "32000"}
+NODES = {"SLURM_DEV_GPU_NODES": "2", "SLURM_DEV_CPU_NODES": "1", "SLURM_DEV_CPUS": "4"}  # segment asks for 4
+MEMORY = 32000  # MB per node, more than there is: every retry asks for more
 PATIENCE = 60  # seconds that a command of SLURM may take
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster. scripts: folder of slurm-up.sh and slurm-down.sh; folder: where it keeps everything."""
+    """A running cluster.
+
+    scripts: folder of slurm-up.sh and slurm-down.sh. folder: where it keeps everything. memory: MB per node.
+    """
 
     scripts: Path
     folder: Path
+    memory: int = MEMORY
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,7 +80,8 @@ class Cluster:
         return replace(run, profile=profile, environment=self.environment)
 
     def _script(self, name: str, *arguments: str, timeout: int) -> None:
-        chosen = {"SLURM_DEV_DIR": str(self.folder), "SLURM_DEV_PORT": str(PORT), **SHAPE}
+        place = {"SLURM_DEV_DIR": str(self.folder), "SLURM_DEV_PORT": str(PORT)}
+        chosen = {**place, **NODES, "SLURM_DEV_MEM": str(self.memory)}
         # Not captured through pipes: the daemons it starts would keep them open.
         with tempfile.TemporaryFile("w+") as told:
             command = [str(self.scripts / name), *arguments]
@@ -101,9 +106,9 @@ def lacking() -> str:
 
 
 @contextmanager
-def cluster_up(shared: Path) -> Iterator[Cluster]:
+def cluster_up(shared: Path, memory: int = MEMORY) -> Iterator[Cluster]:
     """A cluster for a while. Munge wants folders that everybody may enter, so it lies directly in the temporary one."""
-    cluster = Cluster(shared / "slurm", Path(tempfile.mkdtemp(prefix="slurm-tests-")))
+    cluster = Cluster(shared / "slurm", Path(tempfile.mkdtemp(prefix="slurm-tests-")), memory)
     try:
         cluster.up()
         yield cluster

@@ -59,7 +59,7 @@ class Killer:
         """Decide on every job when it first appears; kill it when its time has come."""
         due: dict[int, float | None] = {}  # process -> when to kill it; None: never
         at_writing: set[int] = set()
-        while not self.over.wait(0.002):
+        while not self.over.wait(0.01):
             now = time.monotonic()
             for job in job_processes(self.run):
                 if job.pid not in due:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -36,6 +37,13 @@ def completes(run: Run, undisturbed: Run) -> None:
     assert {well for well, times in computed(run).items() if times > 1} == set()
 
 
+def ended(run: Run, job: JobProcess) -> str:
+    """Why a job ended, as `wellpose status` tells it."""
+    told = json.loads(run.command_line("status", str(run.plate.folder), "--json").stdout)
+    [state] = [found["state"] for found in told[0]["jobs"] if found["slurm_job"] == job.slurm_job]
+    return str(state)
+
+
 def last_words(run: Run, process: subprocess.Popen[str]) -> str:
     """What Snakemake said, after it came to an end."""
     process.wait(timeout=300)
@@ -64,7 +72,7 @@ def test_a_cancelled_job(cluster: Cluster, plate_after: PlateAfter, undisturbed:
             wait_for_end(job)
         assert "CANCELLED" in last_words(run, snakemake)
         assert snakemake.returncode == 1
-    assert set(job.wells) - set(committed(run.plate, "segment"))
+    assert ended(run, job) == "cancelled"
     completes(run, undisturbed)
 
 
@@ -76,7 +84,7 @@ def test_a_job_at_its_time_limit(cluster: Cluster, plate_after: PlateAfter, undi
             wait_for_end(job, seconds=150)
         assert "TIMEOUT" in last_words(run, snakemake)
         assert snakemake.returncode == 1
-    assert cluster.job(job.slurm_job)["Reason"] == "TimeLimit"
+    assert ended(run, job) == "time limit"
     completes(run, undisturbed)
 
 
@@ -114,6 +122,7 @@ def test_a_killed_snakemake_whose_jobs_go_on(cluster: Cluster, plate_after: Plat
         with slowed(job) as release:
             snakemake.kill()
             snakemake.wait()
+            assert ended(run, job) == "running"
             with run.started() as again:
                 wait_for("second job on the same wells", lambda: tries(run, job), seconds=300)
                 assert job.alive

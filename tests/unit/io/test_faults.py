@@ -1,7 +1,8 @@
 """Killed at any instant: what a job was writing is absent or complete, and the next job completes it.
 
 Every commit runs again and again in a process of its own, which is killed right before its first, second, third, ...
-file operation. This file is also the program that those processes are forked from, so that libraries load once.
+file operation. Moments between which nothing changed on the disk count as one. This file is also the program that those
+processes are forked from, so that libraries load once.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tifffile
@@ -48,6 +52,7 @@ from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.paths import PlatePaths, labels_path
 from pipeline_lib.provenance import code_digest
 from pipeline_lib.settings import IngestSettings, MeasureSettings, SegmentSettings
+from pipeline_lib.stages import _job
 from pipeline_lib.stages._job import Job, WellWork, make_current
 from pipeline_lib.stages.complete import complete
 from pipeline_lib.stages.ingest import Ingest
@@ -102,9 +107,16 @@ def segment_well(plate: PlatePaths) -> None:
     make(HandMade(job, job.settings))
 
 
+class Counted(Measure):
+    """Measurement without features: how many pixels have an object."""
+
+    def compute(self, piece: Any) -> pd.DataFrame:
+        return pd.DataFrame({"field": [piece.field], "pixels": [np.count_nonzero(piece.labels["nuclei"])]})
+
+
 def measure_well(plate: PlatePaths) -> None:
     job = job_of(plate, "measure")
-    make_current(job, Measure(job, job.settings))
+    make_current(job, Counted(job, job.settings))
 
 
 WORKS: dict[str, Callable[[PlatePaths], None]] = {
@@ -148,13 +160,12 @@ def with_skeleton(folder: Path) -> PlatePaths:
 
 def with_older_labels(plate: PlatePaths, analysis: str) -> None:
     """Labels of other settings in both fields."""
-    for field in fields_of(plate.raw, WELL):
-        levels = [level[None] for level in pyramid(objects(field + 7), shrink_labels)]
-        group = plate.raw_well(WELL) / labels_path(field)
+    info = read_info(plate.raw)
+    for number in fields_of(plate.raw, WELL):
+        levels = [level[None] for level in pyramid(objects(number + 7), shrink_labels)]
+        group = plate.raw_well(WELL) / labels_path(number)
         told = {"fingerprint": f"older {analysis}"}
-        commit_labels(
-            group, analysis, {"nuclei": levels, "cells": levels}, level_steps(*SHAPE), read_info(plate.raw), told
-        )
+        commit_labels(group, analysis, {"nuclei": levels}, level_steps(*SHAPE), info, told)
 
 
 def before_ingest(folder: Path) -> None:
@@ -162,10 +173,9 @@ def before_ingest(folder: Path) -> None:
 
 
 def before_ingest_anew(folder: Path) -> None:
-    """An older version of the well, with labels, and changed files."""
+    """An older version of the well, and changed files."""
     plate = with_skeleton(folder)
     ingest_well(plate)
-    with_older_labels(plate, "")
     save_pictures(folder / "raw", seed=500)
 
 
@@ -296,22 +306,19 @@ def test_killed_before_any_file_operation(case: Case, tmp_path: Path, killer: Ki
     assert old.parts != new.parts
     assert old.whole != new.whole
     wanted = contents(done)
-    operations = killer.operations(case.work, copied(tmp_path / "0", tmp_path / "counted"))
-    assert len(operations) > 20, operations
-    progress, states = Progress(old, new), set()
-    for moment in range(1, len(operations) + 1):
-        for torn in (True, False) if moment > 1 and operations[moment - 2] == "open" else (False,):
-            plate = copied(tmp_path / "0", tmp_path / f"{moment}{torn}")
-            killer.kill(case.work, plate, moment, torn=torn)
-            if (state := fixed(contents(plate, hidden=True))) not in states:
-                states.add(state)
-                progress.check(case.seen(plate))
-                WORKS[case.work](plate)
-                assert case.seen(plate) == new, operations[:moment]
-                assert fixed(contents(plate)) == fixed(wanted)
-                assert left_over(plate) == [], operations[:moment]
-            shutil.rmtree(plate.folder.parent)
-    assert len(states) > 10
+    moments = killer.moments(case.work, copied(tmp_path / "0", tmp_path / "counted"))
+    assert len(moments) > 15
+    progress = Progress(old, new)
+    for moment, torn in moments:
+        plate = copied(tmp_path / "0", tmp_path / f"{moment} {torn}")
+        killer.kill(case.work, plate, moment, torn=torn)
+        progress.check(case.seen(plate))
+        WORKS[case.work](plate)
+        assert case.seen(plate) == new, moment
+        assert fixed(contents(plate)) == fixed(wanted), moment
+        assert left_over(plate) == [], moment
+        shutil.rmtree(plate.folder.parent)
+    assert progress.reached == dict.fromkeys(new.parts, 2)
 
 
 @dataclass
@@ -323,6 +330,7 @@ class Progress:
     reached: dict[str, int] | None = None
 
     def check(self, seen: Seen) -> None:
+        """Take note of what is seen after the next kill."""
         before = self.reached or dict.fromkeys(seen.parts, 0)
         self.reached = {}
         for name, part in seen.parts.items():
@@ -392,16 +400,19 @@ def contents(plate: PlatePaths, hidden: bool = False) -> dict[str, bytes]:
 
 def fixed(found: dict[str, bytes]) -> frozenset[tuple[str, bytes]]:
     """The same without what differs from run to run: random names; in records and claims, times and their like."""
-    random, varying = re.compile(r"[0-9a-f]{12,32}"), re.compile(rb"\b[0-9a-f]{32}\b|\d+(\.\d+)?|current|done")
+    random = re.compile(r"[0-9a-f]{12,32}")
+    varying = re.compile(rb'\b[0-9a-f]{32}\b|"objects": \d+,\s*|\d+(\.\d+)?|current|done')
     return frozenset(
         (random.sub("", name), varying.sub(b"", held) if "records" in name else held) for name, held in found.items()
     )
 
 
 @pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that was being written when its job was killed is waited for; here not for long."""
     monkeypatch.setattr(claims, "STALE", 0.0)
+    monkeypatch.setattr(_job, "software", cache(_job.software))
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 # The process that is killed, and the one it is forked from
@@ -410,21 +421,27 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 class Killer:
     """A process with all libraries loaded, from which the ones to be killed are forked."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         self.process = subprocess.Popen(
             [sys.executable, __file__], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
-    def operations(self, work: str, plate: PlatePaths) -> list[str]:
-        """The file operations of an undisturbed run."""
+    def moments(self, work: str, plate: PlatePaths) -> list[tuple[int, bool]]:
+        """(file operation, torn): before which to kill an undisturbed run; torn: amid the writing that came before."""
         assert self._asked(work, plate, 0, torn=False) == 0
-        operations: list[str] = json.loads((plate.folder.parent / "operations.json").read_text())
-        return operations
+        operations = json.loads((plate.folder.parent / OPERATIONS).read_text())
+        found, before = [], ["", 0]
+        for number, (kind, state) in enumerate(operations, 1):
+            if before[0] == "open":
+                found.append((number, True))
+            if state != before[1]:
+                found.append((number, False))
+            before = [kind, state]
+        return found
 
     def kill(self, work: str, plate: PlatePaths, moment: int, torn: bool) -> None:
-        """Run a work that is killed before a file operation; torn: amid the writing that came before it."""
+        """Run a work that is killed before a file operation."""
         assert self._asked(work, plate, moment, torn=torn) == -signal.SIGKILL
 
     def _asked(self, work: str, plate: PlatePaths, moment: int, torn: bool) -> int:
@@ -436,8 +453,8 @@ class Killer:
 
 
 @pytest.fixture(scope="module")
-def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
-    made = Killer(tmp_path_factory.mktemp("killer"))
+def killer() -> Iterator[Killer]:
+    made = Killer()
     yield made
     assert made.process.stdin is not None
     made.process.stdin.close()
@@ -446,6 +463,7 @@ def killer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
     made.process.stdout.close()
 
 
+OPERATIONS, MODULES = "operations.json", "modules.txt"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = {
     "os.mkdir": 2,
@@ -463,11 +481,12 @@ CHANGES = {
 class Doom:
     """Counts file operations below a folder and ends the process before one of them."""
 
-    folder: str
+    plate: PlatePaths
     moment: int
     torn: bool
-    operations: list[str]
-    last: str = ""
+    operations: list[tuple[str, int]]
+    last: Path = Path()
+    over: bool = False
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit hook."""
@@ -478,24 +497,23 @@ class Doom:
 
     def note(self, kind: str, path: Any, handle: int = -1) -> None:
         if isinstance(path, int):
-            path = os.readlink(f"/proc/self/fd/{path}")
-        path = os.fsdecode(path)
-        if handle >= 0:
-            path = os.path.join(os.readlink(f"/proc/self/fd/{handle}"), path)  # noqa: PTH118 - as the event has it
-        if not path.startswith(self.folder):
+            path = Path(f"/proc/self/fd/{path}").readlink()
+        folder = Path(f"/proc/self/fd/{handle}").readlink() if handle >= 0 else Path.cwd()
+        path = folder / os.fsdecode(path)
+        if self.over or not path.is_relative_to(self.plate.folder):
             return
-        self.operations.append(kind)
+        self.operations.append((kind, 0 if self.moment else hash(fixed(contents(self.plate, hidden=True)))))
         if len(self.operations) == self.moment:
-            self.moment = 0
+            self.over = True
             if self.torn:
-                os.truncate(self.last, os.path.getsize(self.last) // 2)  # noqa: PTH202 - no Path is needed here
+                os.truncate(self.last, self.last.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
         self.last = path
 
 
 def run_doomed(work: str, plate: PlatePaths, moment: int, torn: bool) -> None:
     """In a process of its own: do a work until the moment has come."""
-    doom = Doom(str(plate.folder), moment, torn, [])
+    doom = Doom(plate, moment, torn, [])
     write = pq.write_table
 
     def write_table(table: Any, path: Path, **options: Any) -> None:
@@ -507,12 +525,14 @@ def run_doomed(work: str, plate: PlatePaths, moment: int, torn: bool) -> None:
     claims.STALE = 0.0
     sys.addaudithook(doom.hear)
     WORKS[work](plate)
-    doom.folder = "\0"
-    (plate.folder.parent / "operations.json").write_text(json.dumps(doom.operations))
+    doom.over = True
+    (plate.folder.parent / OPERATIONS).write_text(json.dumps(doom.operations))
 
 
 def serve() -> None:
     """Fork a process for each line of orders; say how it ended."""
+    _job.software = cache(_job.software)
+    _job.software()
     for stage in ("ingest", "complete", "segment", "measure"):
         code_digest(stage)
     for line in sys.stdin:
@@ -520,10 +540,14 @@ def serve() -> None:
         child = os.fork()
         if not child:
             run_doomed(work, PlatePaths(Path(folder)), moment, torn)
+            (Path(folder).parent / MODULES).write_text("\n".join(sys.modules))
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
+        if not moment:  # no thread may run in this process, so it only loads what others needed
+            for name in set((Path(folder).parent / MODULES).read_text().split()) - set(sys.modules):
+                import_module(name)
 
 
 if __name__ == "__main__":
