@@ -95,7 +95,7 @@ class Plate:
     def to_retry(self, stage: str, batch: str) -> str | None:
         """The order to try the quarantined wells of a batch again; None where there are none, or nobody asked.
 
-        A new file every time, which is older than no record: its being missing makes the batch run.
+        A new file every time, and a target of the run: being missing, it is made, and with it its batch runs.
         """
         if not self.settings.retry_failed:
             return None
@@ -105,12 +105,18 @@ class Plate:
         return str(self.paths.retry(stage, batch, f"{record.stat().st_mtime_ns:x}"))
 
     def targets(self) -> list[str]:
-        """Everything a finished plate has: tables, the report, and every record."""
+        """Everything a finished plate has: tables, the report, and every record; and orders to retry."""
         single = [str(self.paths.record(stage, WHOLE_PLATE)) for stage in PLATE_STAGES]
         return [
             *map(str, self.paths.results),
             *single,
             *(path for stage in BATCH_STAGES for path in self.records(stage)),
+            *(
+                order
+                for stage in BATCH_STAGES
+                for batch in self.batches(stage)
+                if (order := self.to_retry(stage, batch))
+            ),
         ]
 
 

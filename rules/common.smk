@@ -119,9 +119,6 @@ def records_before(stage, then):
     )
 
 
-NAMED = ["--analysis", ANALYSIS] if ANALYSIS else []
-
-
 def plate_map_of(wildcards):
     """The plate map, if the plate has one."""
     return PLATES[wildcards.plate].plate_map or []
