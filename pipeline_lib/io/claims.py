@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -163,11 +163,14 @@ class Holder:
 
 
 @contextmanager
-def claimed(path: Path, wells: Sequence[str], memory_limit: float | None = None) -> Iterator[Holder]:
+def claimed(
+    path: Path, wells: Sequence[str], memory_limit: float | None = None, elsewhere: Iterable[Path] = ()
+) -> Iterator[Holder]:
     """Hold the claim on a batch of wells, after waiting for any live job that has one of them.
 
-    path: the file of the claim, named by the batch; claims of other batches of the stage lie beside it. On leaving
-    without an exception the claim is released; with one, it stays and says why.
+    path: the file of the claim, named by the batch; claims of other batches of the stage lie beside it. elsewhere:
+    other folders with claims on the same wells. On leaving without an exception the claim is released; with one, it
+    stays and says why.
     """
     now = time.time()
     mine = Claim(
@@ -182,7 +185,7 @@ def claimed(path: Path, wells: Sequence[str], memory_limit: float | None = None)
     )
     holder = Holder(path, _taken(path, mine))
     try:
-        _wait_for_others(path.parent, holder.claim)
+        _wait_for_others({path.parent, *elsewhere}, holder.claim)
         yield holder
     except BaseException as error:
         holder.end(reason_of(error), f"{type(error).__name__}: {error}")
@@ -269,10 +272,10 @@ def _move_away(path: Path, dead: Claim | None) -> None:
     right.unlink(missing_ok=True)
 
 
-def _wait_for_others(folder: Path, mine: Claim) -> None:
+def _wait_for_others(folders: Iterable[Path], mine: Claim) -> None:
     """Wait for earlier live claims of other batches that share a well: batches may have been cut differently before."""
     waiting = False
-    while others := [c for c in read_claims(folder) if _is_before(c, mine) and c.alive]:
+    while others := [c for folder in folders for c in read_claims(folder) if _is_before(c, mine) and c.alive]:
         waiting = waiting or _say_waiting(others[0])
         time.sleep(LOOK)
 

@@ -95,7 +95,7 @@ def _of_plate(plate: PlatePaths, wells: Sequence[str], bad: set[str]) -> Iterato
     """What is wrong with the plate's own metadata. bad: wells of which is told already."""
     if not plate.record("skeleton", WHOLE_PLATE).exists():
         return
-    faults = [*_tried(_invalid_group, plate.raw), *_unparsable(plate.raw.glob("[A-Z]*/zarr.json"))]
+    faults = [*_tried(_invalid_plate, plate.raw), *_unparsable(plate.raw.glob("[A-Z]*/zarr.json"))]
     yield from (Fault("skeleton", "", said) for said in faults)
     if faults or not plate.record("complete", WHOLE_PLATE).exists():
         return
@@ -115,6 +115,13 @@ def _tried(check: Callable[..., Iterable[str]], *arguments: Any) -> list[str]:
         if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno != errno.EIO:
             raise
         return [f"cannot be read ({type(error).__name__}: {_in_one_line(error)})"]
+
+
+def _invalid_plate(raw: Path) -> list[str]:
+    """What keeps the plate's own group from being valid OME-NGFF, which wants at least one well."""
+    if not _unparsable([raw / "zarr.json"]) and not listed_wells(raw):
+        return []  # before the first well is listed, or where all are quarantined
+    return _invalid_group(raw)
 
 
 def _invalid_raw(plate: PlatePaths, well: str) -> list[str]:

@@ -24,6 +24,7 @@ from pipeline_lib.io.records import QUARANTINED, write_json
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.provenance import code_digest, fingerprint, peak_memory_mb, software
 from pipeline_lib.settings import Section
+from pipeline_lib.stages._folders import analyses_of
 
 WELLS_IN_HAND = 3  # one is read, one computed, one written
 TERMINATED = 128 + signal.SIGTERM
@@ -114,7 +115,8 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     """
     clock = Clock()
     path = job.plate.claim(job.stage, job.record.stem)
-    with claimed(path, job.wells, job.limits.memory) as holder, _told_of_the_end(holder, job.limits):
+    others = [analysis.claims(job.stage) for analysis in analyses_of(job.plate)]  # label images share a group
+    with claimed(path, job.wells, job.limits.memory, others) as holder, _told_of_the_end(holder, job.limits):
         one = _OneWell(work, holder, Lock(), [])
         outcomes = map(one.make, job.wells) if holder.claim.careful else _side_by_side(one.make, job.wells)
         wells = {

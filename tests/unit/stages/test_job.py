@@ -382,9 +382,16 @@ def test_a_job_that_is_ended_from_outside(
     assert not job.plate.claim("measure", "A01-A04").exists()
 
 
-@pytest.mark.parametrize("batch", ["A01-A04", "A02-B01"], ids=["the same batch", "another batch with a well of it"])
-def test_a_second_job_on_the_same_wells_waits(job: Job, staying: subprocess.Popen[bytes], batch: str) -> None:
-    second = replace(job, record=job.plate.record("measure", batch), wells=("A02",))
+@pytest.mark.parametrize(
+    ("batch", "analysis"),
+    [("A01-A04", ""), ("A02-B01", ""), ("A01-A04", "v2")],
+    ids=["the same batch", "another batch with a well of it", "another analysis"],
+)
+def test_a_second_job_on_the_same_wells_waits(
+    job: Job, staying: subprocess.Popen[bytes], batch: str, analysis: str
+) -> None:
+    plate = replace(job.plate, analysis=analysis)
+    second = replace(job, plate=plate, record=plate.record("measure", batch), wells=("A02",))
     done = threading.Event()
 
     def run() -> None:
