@@ -192,11 +192,11 @@ def dropped(stage: str, *analyses: str) -> set[tuple[str, ...]]:
     }
 
 
-def test_a_plate_whose_wells_are_not_listed_yet_is_clean(plate: PlatePaths) -> None:
+def test_a_plate_whose_wells_are_not_listed_yet_is_clean(finished: PlatePaths) -> None:
     """Between the skeleton and the first `complete` it lists none, which NGFF does not allow."""
-    plate.record("complete", "plate").unlink()
-    list_wells(plate.raw, [])
-    assert faults_of(plate) == []
+    finished.record("complete", "plate").unlink()
+    list_wells(finished.raw, [])
+    assert faults_of(finished) == []
 
 
 def test_a_healthy_plate_with_a_quarantined_well_is_clean(
