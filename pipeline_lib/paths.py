@@ -79,7 +79,7 @@ class PlatePaths:
 
     def records(self, stage: str) -> Path:
         """The folder with the records of a stage."""
-        return (self.folder if stage in SHARED_STAGES else self.home) / "records" / stage
+        return self._of(stage) / "records" / stage
 
     def claim(self, stage: str, batch: str) -> Path:
         """What a job says of itself while it works, and how it ended unless it wrote its record."""
@@ -87,7 +87,10 @@ class PlatePaths:
 
     def claims(self, stage: str) -> Path:
         """The folder with the claims of a stage."""
-        return self.records(stage) / "claims"
+        return self._of(stage) / "claims" / stage
+
+    def _of(self, stage: str) -> Path:
+        return self.folder if stage in SHARED_STAGES else self.home
 
     @property
     def retries(self) -> Path:

@@ -31,6 +31,7 @@ from plates import Run
 from slurm.compare import differences, torn
 from slurm.jobs import JobProcess, committed, job_processes
 
+from pipeline_lib.io.claims import read_claim
 from pipeline_lib.io.commit import is_temporary
 from pipeline_lib.paths import BATCH_STAGES, well_path
 from pipeline_lib.stages.synthesize import Drawing, synthesize
@@ -38,7 +39,7 @@ from pipeline_lib.stages.synthesize import Drawing, synthesize
 DRAWING = Drawing("tiny", rows=4, columns=6, fields=2, size=128, cells=6.0, compounds=1, seed=3)
 PORTIONS = dict.fromkeys(BATCH_STAGES, "{wells_per_job: 6}")
 DOOMED = 0.6  # share of jobs that are killed
-AT_WRITING = 0.5  # share of those that are killed soon after they began to write
+AT_WRITING = 0.3  # share of those that are killed soon after they began to write
 SOON = 0.03  # seconds
 LIVES = {"ingest": 3.0, "segment": 8.0, "measure": 8.0}  # seconds within which a job is killed
 LIFE = 4.0  # the same for stages that treat the plate as one
@@ -190,8 +191,8 @@ def _lost(run: Run, expected: Run) -> list[str]:
 def _moment(run: Run, job: JobProcess) -> str:
     if _writes(run, job):
         return "writing a result"
-    there = set(committed(run.plate, job.stage)) if job.stage in BATCH_STAGES else set()
-    return "between or in wells" if there & set(job.wells) else "before its first result"
+    claim = read_claim(run.plate.claim(job.stage, job.batch)) if job.stage in BATCH_STAGES else None
+    return "amid wells" if claim is not None and claim.working_on else "before its first well or between wells"
 
 
 def _writes(run: Run, job: JobProcess) -> bool:
