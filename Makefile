@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan \
+.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan \
 	bench-slurm gpu-test gpu-bench clean
 
 help:  ## list the targets
@@ -31,8 +31,11 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 	snakemake --config plates=demo/plates.tsv results=demo/results
 	wellpose summary demo/results/demo --truth demo/truth.ome.zarr
 
-test: check $(PEER)  ## lint, types and all tests that need no cluster
+test: check $(PEER)  ## lint, types and all tests but faults, slurm and kills
 	pytest
+
+test-faults: $(READY)  ## kill commits before every one of their file operations (about two minutes)
+	pytest -m faults tests/unit/io/test_faults.py
 
 test-slurm: $(READY)  ## as root: start a SLURM on this machine, disturb jobs on it in every way (about half an hour)
 	pytest -m slurm tests/slurm

@@ -37,8 +37,8 @@ class Outline:
         bend = np.asarray(self.harmonics) @ _TURNS[: len(self.harmonics)] if self.harmonics else np.zeros(1)
         long, short = self.axes
         curve = np.exp(bend.real) * (long * _TURNS[0].real + 1j * short * _TURNS[0].imag) * np.exp(1j * self.angle)
-        # The extreme may lie between two samples, by a fraction of a pixel.
-        return math.ceil(max(float(np.abs(curve.real).max()), float(np.abs(curve.imag).max()))) + 1
+        # The extreme may lie between two samples, by less than a hundredth of it.
+        return math.ceil(1.01 * max(float(np.abs(curve.real).max()), float(np.abs(curve.imag).max()))) + 1
 
     @property
     def axes(self) -> tuple[float, float]:

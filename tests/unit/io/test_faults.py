@@ -60,6 +60,7 @@ from pipeline_lib.stages.measure import Measure
 from pipeline_lib.stages.segment import Labelled, Segment, labels_fingerprint
 from pipeline_lib.stages.skeleton import skeleton
 
+pytestmark = pytest.mark.faults
 REPOSITORY = Path(__file__).parents[3]
 PATTERN = r"(?P<well>[A-Z][0-9]{2})_f(?P<field>[0-9])_c(?P<channel>[0-9])\.tif"
 WELL, SHAPE = "B03", (20, 30)
