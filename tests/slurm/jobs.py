@@ -109,16 +109,16 @@ def amid_work(run: Run, stage: str) -> JobProcess:
 
 
 @contextmanager
-def slowed(job: JobProcess) -> Iterator[Callable[[], None]]:
+def slowed(job: JobProcess, rest: float = REST) -> Iterator[Callable[[], None]]:
     """Let a process work for a small part of the time only, until what is given is called or the end.
 
-    It takes signals nearly as ever, unlike one that is stopped.
+    It takes signals nearly as ever, unlike one that is stopped. rest: seconds of sleep before each bit of work.
     """
     over = threading.Event()
 
     def brake() -> None:
         while not over.is_set() and _signalled(job.pid, signal.SIGSTOP):
-            over.wait(REST)
+            over.wait(rest)
             if not _signalled(job.pid, signal.SIGCONT):
                 return
             time.sleep(WORK)

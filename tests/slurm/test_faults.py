@@ -85,7 +85,7 @@ def test_a_job_at_its_time_limit(cluster: Cluster, plate_after: PlateAfter, undi
     run = cluster.run(plate_after("calibrate"))
     with run.started(*ONCE, "--set-resources", *ASKED, "segment:runtime=1") as snakemake:
         job = amid_work(run, "segment")
-        with slowed(job):
+        with slowed(job, rest=5.0):  # a minute of this is less work than two wells
             wait_for_end(job, seconds=150)
         assert "TIMEOUT" in last_words(run, snakemake)
         assert snakemake.returncode == 1
