@@ -8,7 +8,7 @@ PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan \
-	bench-slurm gpu-test gpu-bench clean
+	bench-slurm bench-training bench-finetune bench-models train gpu-test gpu-bench gpu-train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,24 @@ bench-plan: $(READY)  ## how long a dry run of 1, 20 and 100 plates of 384 wells
 bench-slurm: $(READY)  ## as root: what SLURM and Snakemake add to the work on 96 wells (starts a SLURM)
 	python tests/bench/overhead.py
 
+bench-training: $(PEER)  ## one training step against cellpose 3.1.1.2's own, taking turns
+	python tests/bench/training.py
+
+bench-finetune: $(READY)  ## what five images of a new type and five minutes bring (needs the shared data)
+	python tests/bench/finetune.py
+
+JUDGED := docs/models/wellpose-1
+bench-models: $(READY)  ## the shipped models on images nobody trained on; tables and plots under docs/models
+	for diameter in true estimate; do \
+	    wellpose evaluate --config docs/models/sets.yaml --weights wellpose-1 starter_nuclei \
+	        --diameter $$diameter --out .training/$$diameter --overwrite && \
+	    cp .training/$$diameter/summary.csv $(JUDGED)/$$diameter-diameter.csv && \
+	    cp .training/$$diameter/evaluation.png $(JUDGED)/$$diameter-diameter.png || exit 1; \
+	done
+
+train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1/training.yaml says (needs the shared data; goes on after a kill)
+	wellpose train --config docs/models/wellpose-1/training.yaml --out .training/wellpose-1
+
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3
 
@@ -81,6 +99,17 @@ gpu-test:  ## on a GPU: it gives the labels that the processor gives
 
 gpu-bench:  ## on a GPU: image to labels against cellpose 3.1.1.2 on the same GPU; results under tests/bench/results
 	PYTHONPATH=. $(GPU_PYTHON) tests/bench/segmentation.py --rounds 5
+
+# WELLPOSE_SHARED: the folder above data/. One call learns for GPU_MINUTES, keeps its checkpoint, and leaves the weights, a
+# model card, tables and the curve in GPU_OUT; a later call goes on from weights: START=<that folder>/wellpose-1.safetensors.
+GPU_OUT ?= .training/gpu/wellpose-1
+GPU_MINUTES ?= 8
+START ?=
+
+gpu-train:  ## on a GPU: train wellpose-1 as docs/models/wellpose-1/gpu.yaml says, and time a step against cellpose's
+	PYTHONPATH=. $(GPU_PYTHON) tests/bench/training.py --steps 10
+	PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train --config docs/models/wellpose-1/gpu.yaml --out $(GPU_OUT) \
+	    --minutes $(GPU_MINUTES) $(if $(START),--start $(START))
 
 clean:  ## remove the demo and all caches
 	rm -rf demo .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

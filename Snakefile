@@ -3,6 +3,7 @@
 #   snakemake                    all plates of config/plates.tsv, on this machine
 #   snakemake --profile slurm    the same on a cluster
 #   snakemake -n                 what would run, and why
+#   snakemake train              a network of your own, as the config section `train` says
 #
 # In a folder without config/config.yaml every setting has its default, unless --configfile or --config says otherwise.
 from pathlib import Path
@@ -19,6 +20,7 @@ include: "rules/segment.smk"
 include: "rules/measure.smk"
 include: "rules/aggregate.smk"
 include: "rules/report.smk"
+include: "rules/train.smk"
 
 
 rule all:

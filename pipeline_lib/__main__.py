@@ -38,6 +38,8 @@ STAGES = {
 # Commands for people at a terminal: the module in `stages/` of the same name, with _ for -, brings its own flags.
 COMMANDS = {
     "segment-image": "label the objects of single images, stacks and movies",
+    "train": "train or fine-tune a network on images with truth",
+    "evaluate": "networks side by side on images with truth: precision, errors, outlines; tables, plots, a page",
     "synthesize": "draw a screening plate with known truth",
     "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",
     "doctor": "look for what would stop a run: weights, disk, GPU, SLURM, raw files, profiles",

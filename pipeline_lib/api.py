@@ -2,7 +2,7 @@
 
     from pipeline_lib.api import ImageSettings, load_network, segment_image
 
-    network = load_network("starter_nuclei")
+    network = load_network("wellpose-1")
     labels = segment_image(network, image, ImageSettings(diameter=17))
 
 Images are arrays with channels first, of any real number type; label images are uint32, 0 for the background and 1..n
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipeline_lib import segmentation, volumes
 from pipeline_lib.arrays.checks import check_image
 from pipeline_lib.arrays.normalise import NormaliseSettings, find_ranges, normalise_image
+from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.flows.blocked import Report, label_blocks
 from pipeline_lib.flows.blocks import Blocks, Readable, Writable
 from pipeline_lib.flows.masks import MaskSettings
@@ -90,7 +91,7 @@ class ImageSettings:
             raise ValueError("; ".join(faults))
 
 
-def load_network(weights: str | Path = "starter_nuclei", run: RunSettings | None = None) -> Network:
+def load_network(weights: str | Path = DEFAULT_MODEL, run: RunSettings | None = None) -> Network:
     """Load a network by the name of its weights or from a file, ready to run on the device that `run` says.
 
     Raises:

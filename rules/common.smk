@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)  # the library comes from the checkout, in jobs too
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(workflow.basedir)}; ")
 
-from pipeline_lib.core.needs import NEEDS
+from pipeline_lib.core.needs import NEEDS, TRAINING
 from pipeline_lib.io.devices import visible_gpus
 from pipeline_lib.io.locks import Taken
 from pipeline_lib.launch import PlannedJob, clear_orders, lock_plates, told_load
@@ -26,6 +26,7 @@ PLATE = str(Path(WORKFLOW.settings.results) / "{plate}")
 # The folder of what belongs to one analysis.
 HOME = f"{PLATE}/analyses/{ANALYSIS}" if ANALYSIS else PLATE
 NAMED = ["--analysis", ANALYSIS] if ANALYSIS else []
+MODEL = str(Path(WORKFLOW.settings.results) / "models" / WORKFLOW.settings.train.name)
 # Of the plates this run works on: open, and so held, until this process ends.
 LOCKS = []
 

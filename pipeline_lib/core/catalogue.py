@@ -1,4 +1,4 @@
-"""The official Cellpose 1-3 models by name: the file that holds each, what it takes and gives, who may use it."""
+"""Our own model's name, and the official Cellpose 1-3 models: the file of each, what it takes and gives, its licence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
+
+DEFAULT_MODEL = "wellpose-1"  # shipped; nuclei, whole cells, phase contrast
 
 Kind = Literal["segmentation", "restoration", "size"]
 

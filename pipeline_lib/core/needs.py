@@ -30,3 +30,5 @@ NEEDS = {
     "aggregate": Need(3000, 30),
     "report": Need(3000, 30),
 }
+
+TRAINING = Need(16000, 600, threads=8, gpu=True)  # belongs to no plate

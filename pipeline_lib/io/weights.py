@@ -76,7 +76,7 @@ def user_models() -> tuple[str, ...]:
 
 def shipped_models() -> list[str]:
     """Names of the models that come with this software."""
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors") if not path.name.startswith("size_"))
 
 
 def find_weights(name_or_path: str | Path) -> Path:
@@ -152,6 +152,14 @@ def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: Mapping[
     stored = {key: _compact(tensor).contiguous() for key, tensor in state.items()}
     with committed(path) as temporary:
         temporary.write_bytes(save(stored, dict(metadata)))
+
+
+def save_official(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a state dict as Cellpose 1-3 does, in one rename; Cellpose loads it as `pretrained_model`."""
+    import torch
+
+    with committed(path) as temporary:
+        torch.save({key: tensor.contiguous() for key, tensor in state.items()}, temporary)
 
 
 def convert(source: Path, target: Path, metadata: Mapping[str, str]) -> None:

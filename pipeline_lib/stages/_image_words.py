@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.io.label_files import FORMATS
 
 Z_MODES = ("volume", "stitch", "separate")
@@ -192,7 +193,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, help="a .tif, .ome.tif, .zarr or .npy file, or a folder for IMAGE_labels.tif"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace labels that are there")
-    parser.add_argument("--weights", default="starter_nuclei", help="name or file of a network (starter_nuclei)")
+    parser.add_argument("--weights", default=DEFAULT_MODEL, help=f"name or file of a network ({DEFAULT_MODEL})")
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:

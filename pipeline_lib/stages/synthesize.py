@@ -29,21 +29,26 @@ from pipeline_lib.synthesis import (
     WellPlan,
     draw_compounds,
     draw_field,
+    draw_varied_field,
     plan_plate,
+    plan_varied,
     well_seed,
 )
 
 PIXEL_SIZE = 0.65  # micrometres
 CELL_AREA = 3500.0  # pixels per cell at the default density
 DAMAGED_LEFT = 0.6  # share of a damaged file that is left
-OVERRIDES = "{segment: {labels: {cells: {method: grow, distance: 16}}}}"  # as far as the drawn cells reach
+OVERRIDES = "{segment: {labels: {cells: {method: network, channels: [GFP, DNA]}}}}"
 
 log = logging.getLogger("wellpose")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What to draw. size: pixels along each side of a field; cells: mean number per field."""
+    """What to draw. size: pixels along each side of a field; cells: mean number per field.
+
+    varied: each field is a random scene of its own instead of a treatment; cells and compounds do not count then.
+    """
 
     plate: str
     rows: int
@@ -53,6 +58,7 @@ class Drawing:
     cells: float
     compounds: int
     seed: int
+    varied: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cells", type=float, help="mean number of cells per field; by default as the size allows")
     parser.add_argument("--compounds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--varied", action="store_true", help="draw another cell line, stain and microscope in each field; no doses"
+    )
 
 
 def run(parsed: argparse.Namespace) -> None:
@@ -80,15 +89,15 @@ def run(parsed: argparse.Namespace) -> None:
         cells,
         parsed.compounds,
         parsed.seed,
+        parsed.varied,
     )
     synthesize(parsed.folder, Drawing(*numbers))
     log.info("synthesize: %s is listed in %s", parsed.plate, parsed.folder / "plates.tsv")
 
 
 def synthesize(folder: Path, drawing: Drawing) -> None:
-    """Write raw files, truth, plate map and plate sheet to `folder`."""
-    compounds = draw_compounds(drawing.compounds, drawing.seed)
-    plans = plan_plate(drawing.rows, drawing.columns, compounds, drawing.seed)
+    """Write raw files, truth, plate sheet and, where there are treatments, the plate map to `folder`."""
+    plans = _plans(drawing)
     truth = folder / "truth.ome.zarr"
     info = _plate_info(drawing, plans)
     create_plate(truth, info, fingerprint="")
@@ -96,19 +105,34 @@ def synthesize(folder: Path, drawing: Drawing) -> None:
         _draw_well(folder / "raw", truth, plan, drawing, info)
         log.info("synthesize %s %s (%d/%d) %s", drawing.plate, plan.well, number, len(plans), plan.role)
     list_wells(truth, [plan.well for plan in plans])
-    _write_sheet(folder / "platemap.csv", ",", map(_mapped, plans))
-    _write_sheet(folder / "plates.tsv", "\t", [_listed(drawing.plate)])
+    if not drawing.varied:
+        _write_sheet(folder / "platemap.csv", ",", map(_mapped, plans))
+    _write_sheet(folder / "plates.tsv", "\t", [_listed(drawing)])
+
+
+def _plans(drawing: Drawing) -> tuple[WellPlan, ...]:
+    if drawing.varied:
+        return plan_varied(drawing.rows, drawing.columns)
+    compounds = draw_compounds(drawing.compounds, drawing.seed)
+    return plan_plate(drawing.rows, drawing.columns, compounds, drawing.seed)
 
 
 def _draw_well(raw: Path, truth: Path, plan: WellPlan, drawing: Drawing, info: PlateInfo) -> None:
-    population = Population(cells=drawing.cells * plan.cells)
     with committed(truth / well_path(plan.well)) as well:
         for index in range(drawing.fields):
-            rng = well_seed(drawing.seed, plan.well, index)
-            field = draw_field((drawing.size, drawing.size), population, _optics(drawing.seed, rng), plan.response, rng)
+            field = _draw_one(drawing, plan, index)
             _write_images(raw, f"{plan.well}_s{index + 1}", field, plan)
             _write_truth(well, index, field, info)
         write_well(well, range(drawing.fields), {})
+
+
+def _draw_one(drawing: Drawing, plan: WellPlan, index: int) -> Field:
+    rng = well_seed(drawing.seed, plan.well, index)
+    shape = (drawing.size, drawing.size)
+    if drawing.varied:
+        return draw_varied_field(shape, rng)
+    population = Population(cells=drawing.cells * plan.cells)
+    return draw_field(shape, population, _optics(drawing.seed, rng), plan.response, rng)
 
 
 def _optics(seed: int, rng: np.random.Generator) -> Optics:
@@ -158,9 +182,10 @@ def _mapped(plan: WellPlan) -> dict[str, object]:
     return {"well": plan.well, "role": role, "compound": plan.compound, "dose": dose}
 
 
-def _listed(plate: str) -> dict[str, object]:
+def _listed(drawing: Drawing) -> dict[str, object]:
     """The line of the plate on its sheet."""
-    return dict(zip(SHEET_COLUMNS, (plate, "raw", "pattern", "platemap.csv", OVERRIDES), strict=True))
+    plate_map = "" if drawing.varied else "platemap.csv"
+    return dict(zip(SHEET_COLUMNS, (drawing.plate, "raw", "pattern", plate_map, OVERRIDES), strict=True))
 
 
 def _write_sheet(path: Path, delimiter: str, lines: Iterable[Mapping[str, object]]) -> None:

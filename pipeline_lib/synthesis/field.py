@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
-from pipeline_lib.synthesis.layout import Layout, arrange, paint
+from pipeline_lib.synthesis.layout import arrange, paint
 from pipeline_lib.synthesis.optics import Optics, expose, photograph
 from pipeline_lib.synthesis.outlines import Outline
-from pipeline_lib.synthesis.population import Population, Stains, draw_shapes, draw_stains
+from pipeline_lib.synthesis.population import Population, draw_shapes, draw_stains
+from pipeline_lib.synthesis.staining import Staining, stain_dna, stain_marker
 
 CHANNELS = ("DNA", "GFP")
-
-_CHROMATIN = 0.22  # relative depth of the textures
-_GRANULES = 0.15
-_DNA_IN_CYTOPLASM = 0.03
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,27 @@ class Field:
     cells: NDArray[np.uint32]
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What a field is drawn from.
+
+    Attributes:
+        population: The cells.
+        optics: The microscope.
+        staining: Where the stains are in a cell.
+        clutter: Mean number of specks and out-of-focus blobs in each channel; they carry no label.
+    """
+
+    population: Population
+    optics: Optics
+    staining: Staining
+    clutter: float = 0.0
+
+
 def draw_field(
     shape: tuple[int, int], population: Population, optics: Optics, response: float, rng: np.random.Generator
 ) -> Field:
-    """Draw one field.
+    """Draw one field of evenly stained cells.
 
     Args:
         shape: (Y, X) of the image.
@@ -53,51 +65,48 @@ def draw_field(
     Raises:
         ValueError: The response is out of its range.
     """
-    if not 0 <= response <= 1:
-        raise ValueError(f"response is {response}, allowed: 0 (marker in the cytoplasm) to 1 (marker in the nucleus)")
+    return draw_scene(shape, Scene(population, optics, Staining(response)), rng)
+
+
+def draw_scene(shape: tuple[int, int], scene: Scene, rng: np.random.Generator) -> Field:
+    """Draw one field (Y, X) of a scene; the same state of `rng` draws the same field."""
+    population, staining = scene.population, scene.staining
     shapes = draw_shapes(population, rng)
-    layout = arrange(shape, shapes, population.clustering, rng)
-    stains = draw_stains(shapes.dna[layout.kept], response, population.staining_cv, rng)
-    dna = _stain_dna(layout, stains, population.nucleus_px, rng)
+    layout = arrange(shape, shapes, population, rng)
+    stains = draw_stains(shapes, layout.kept, staining.response, population, rng)
+    dna = stain_dna(layout, stains, staining, population.nucleus_px, rng)
     dna += _specks(shape, population.debris * len(layout.kept), population.nucleus_px, rng)
-    marker = _stain_marker(layout, stains, population.nucleus_px, rng)
-    clean = expose(np.stack([dna, marker]), optics)
-    return Field(photograph(clean, optics, rng), clean, layout.nuclei.labels, layout.cells.labels)
-
-
-def _stain_dna(layout: Layout, stains: Stains, nucleus_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Brightness (Y, X) of the DNA: nuclei with chromatin, and a trace in the cytoplasm."""
-    level = np.append(np.float32(0), stains.dna)[layout.nuclei.labels]
-    nuclei = level * _dome(layout.nuclei.depth, 0.7) * texture(level.shape, 0.06 * nucleus_px, _CHROMATIN, rng)
-    return np.where(layout.cells.labels > 0, nuclei + np.float32(_DNA_IN_CYTOPLASM), nuclei)
-
-
-def _stain_marker(layout: Layout, stains: Stains, nucleus_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Brightness (Y, X) of the marker: cytoplasm that thins out towards the edge of the cell, and nuclei."""
-    nuclei, cells = layout.nuclei.labels, layout.cells.labels
-    outside = np.append(np.float32(0), stains.outside)[cells] * _dome(layout.cells.depth, 0.3)
-    inside = np.append(np.float32(0), stains.inside)[nuclei] * _dome(layout.nuclei.depth, 0.8)
-    return np.where(nuclei > 0, inside, outside) * texture(cells.shape, 0.08 * nucleus_px, _GRANULES, rng)
-
-
-def _dome(depth: NDArray[np.float32], edge: float) -> NDArray[np.float32]:
-    """Thickness of a structure: 1 in the middle, flat, then falling to `edge` where depth is 1."""
-    return 1 - np.float32(1 - edge) * (depth * depth) ** 2
-
-
-def texture(shape: tuple[int, ...], sigma: float, depth: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a positive texture (Y, X) around 1 with grains of `sigma` px and standard deviation `depth`."""
-    grains = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, truncate=2.5)
-    # Filtering white noise with a Gaussian leaves a standard deviation of 1 / (2 sqrt(pi) sigma).
-    grains *= depth * 2 * math.sqrt(math.pi) * sigma
-    return np.asarray(np.maximum(grains + 1, 0.1), np.float32)
+    marker = stain_marker(layout, stains, staining, population.nucleus_px, rng)
+    stained = np.stack([dna, marker])
+    if scene.clutter:
+        stained += _clutter(shape, scene.clutter, population.nucleus_px, rng)
+    clean = expose(stained, scene.optics)
+    return Field(photograph(clean, scene.optics, rng), clean, layout.nuclei.labels, layout.cells.labels)
 
 
 def _specks(shape: tuple[int, int], mean: float, nucleus_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Brightness (Y, X) of a Poisson number of bright DNA fragments."""
     count = int(rng.poisson(mean))
     radii = nucleus_px * rng.uniform(0.05, 0.15, count)
+    return _discs(shape, radii, (1, 4), rng)
+
+
+def _clutter(shape: tuple[int, int], mean: float, nucleus_px: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Brightness (2, Y, X) of dirt in focus, small and bright, and out of focus, large and dim."""
+    planes = []
+    for _ in CHANNELS:
+        dirt = _specks(shape, mean, nucleus_px, rng)
+        blobs = _discs(shape, nucleus_px * rng.uniform(0.5, 2, int(rng.poisson(mean / 2))), (0.05, 1), rng)
+        planes.append(dirt + blobs**2)
+    return np.stack(planes)
+
+
+def _discs(
+    shape: tuple[int, int], radii: NDArray[np.float64], levels: tuple[float, float], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Brightness (Y, X) of discs anywhere, each `levels` (lowest, highest) in its centre and 0 on its edge."""
+    count = len(radii)
     places = zip(rng.integers(shape[0], size=count).tolist(), rng.integers(shape[1], size=count).tolist(), strict=True)
     painted = paint(shape, [Outline(radius) for radius in radii.tolist()], places)
-    level = np.append(0, rng.uniform(1, 4, count)).astype(np.float32)
+    level = np.append(0, rng.uniform(*levels, count)).astype(np.float32)
     return level[painted.labels] * (1 - painted.depth**2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
 from pipeline_lib.synthesis.outlines import Outline, distance
-from pipeline_lib.synthesis.population import Shapes
+from pipeline_lib.synthesis.population import Population, Shapes
 
 Point = tuple[int, int]
 
@@ -40,20 +40,31 @@ class Layout:
         nuclei: The nuclei.
         cells: The whole cells, nuclei included, each in one piece.
         kept: (n,) indices of the cells that found room; label k is cell kept[k - 1].
+        centres: (n, 2) y, x of their centres.
+        angles: (n,) directions of their long axes, radians from the x axis towards the y axis.
     """
 
     nuclei: Painted
     cells: Painted
     kept: NDArray[np.intp]
+    centres: NDArray[np.float32]
+    angles: NDArray[np.float32]
 
 
-def arrange(shape: tuple[int, int], shapes: Shapes, clustering: float, rng: np.random.Generator) -> Layout:
+def arrange(shape: tuple[int, int], shapes: Shapes, population: Population, rng: np.random.Generator) -> Layout:
     """Place the cells in a frame (Y, X); their centres lie inside it, their outlines may leave it."""
-    places = place_nuclei(shape, shapes.nuclei, clustering, rng)
+    room = [replace(outline, radius=population.spacing * outline.radius) for outline in shapes.nuclei]
+    places = place_nuclei(shape, room, population.clustering, rng)
     nuclei = paint(shape, [shapes.nuclei[k] for k in places], places.values())
     bodies = paint(shape, [shapes.bodies[k] for k in places], places.values())
     cells = _one_piece(np.where(nuclei.labels > 0, nuclei.labels, bodies.labels), nuclei.labels)
-    return Layout(nuclei, Painted(cells, bodies.depth), np.fromiter(places, np.intp))
+    return Layout(
+        nuclei,
+        Painted(cells, bodies.depth),
+        np.fromiter(places, np.intp),
+        np.array(list(places.values()), np.float32).reshape(-1, 2),
+        np.array([shapes.bodies[k].angle for k in places], np.float32),
+    )
 
 
 def place_nuclei(
@@ -95,7 +106,9 @@ def paint(shape: tuple[int, int], outlines: Sequence[Outline], places: Iterable[
         np.minimum(second[box], np.maximum(first[box], own), out=second[box])
         np.minimum(first[box], own, out=first[box])
     frame = (slice(margin, margin + shape[0]), slice(margin, margin + shape[1]))
-    return Painted(labels[frame].copy(), first[frame] / second[frame])
+    # Two outlines may have one centre, where both distances are 0.
+    depth = first[frame] / np.maximum(second[frame], np.float32(1e-6))
+    return Painted(labels[frame].copy(), np.asarray(depth, np.float32))
 
 
 def _one_piece(cells: NDArray[np.uint32], nuclei: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -29,6 +29,7 @@ class Optics:
         gain: Counts per electron.
         offset: Counts without light.
         read_noise: Standard deviation of the counts without light.
+        ceiling: Highest count of the camera; what is brighter saturates.
     """
 
     blur_px: float = 1.2
@@ -41,6 +42,7 @@ class Optics:
     gain: float = 1.5
     offset: float = 150.0
     read_noise: float = 4.0
+    ceiling: float = 65535.0
 
     def __post_init__(self) -> None:
         require(
@@ -55,6 +57,7 @@ class Optics:
                 "gain": (0.01, 100),
                 "offset": (0, 1e4),
                 "read_noise": (0, 1e3),
+                "ceiling": (1, 65535),
             },
         )
 
@@ -90,7 +93,7 @@ def photograph(clean: NDArray[np.float32], optics: Optics, rng: np.random.Genera
     np.sqrt(noise, out=noise)
     noise *= rng.standard_normal(clean.shape, dtype=np.float32)
     noise += clean
-    return np.asarray(np.clip(np.rint(noise, out=noise), 0, 65535), np.uint16)
+    return np.asarray(np.clip(np.rint(noise, out=noise), 0, optics.ceiling), np.uint16)
 
 
 def _haze(stained: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

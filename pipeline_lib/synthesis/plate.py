@@ -12,7 +12,7 @@ import numpy as np
 from pipeline_lib.core.wells import row_column, well_name
 from pipeline_lib.synthesis.ranges import require
 
-Role = Literal["negative", "positive", "treatment", "empty"]
+Role = Literal["negative", "positive", "treatment", "empty", "varied"]
 
 LOWEST_DOSE, HIGHEST_DOSE = 0.003, 30.0  # uM
 _DOSE_LEVELS = 10
@@ -98,6 +98,12 @@ def plan_plate(rows: int, columns: int, compounds: Sequence[Compound], seed: int
         *(WellPlan(well, "positive", "reference", None, _POSITIVE_RESPONSE, _POSITIVE_CELLS) for well in positives),
     ]
     return tuple(sorted(plans, key=lambda plan: row_column(plan.well)))
+
+
+def plan_varied(rows: int, columns: int) -> tuple[WellPlan, ...]:
+    """Plan a plate without treatments, row by row: each of its fields is to be a scene of its own."""
+    wells = [well_name(row, column) for row in range(rows) for column in range(columns)]
+    return tuple(WellPlan(well, "varied", "", None, 0.0, 1.0) for well in wells)
 
 
 def well_seed(seed: int, well: str, field: int) -> np.random.Generator:

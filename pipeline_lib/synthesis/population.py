@@ -18,7 +18,8 @@ _BODY_BENDS = (0.08, 0.12, 0.11, 0.07, 0.05, 0.03)
 _G2_SHARE = 0.3
 _G2_AREA, _G2_BRIGHTNESS = 1.3, 1.5  # twice the DNA in 1.3 times the area
 _MITOTIC_AREA, _MITOTIC_STRETCH, _MITOTIC_BRIGHTNESS = 0.4, 2.0, 3.0
-_BODY_STRETCH = 1.5  # exponent: bodies are longer than their nuclei
+_DEAD_AREA, _DEAD_BRIGHTNESS, _DEAD_MARKER = 0.35, 2.5, 2.5
+_UNSTAINED = 0.12  # marker brightness that remains
 _RESPONSE_PRECISION = 12.0  # of the beta distribution that spreads the response over cells
 
 
@@ -35,7 +36,16 @@ class Population:
         clustering: 0 for cells anywhere, 1 for one colony grown from one cell.
         staining_cv: Cell-to-cell variation (sigma of the logarithm) of marker expression; DNA varies a third of it.
         mitotic: Share of cells with a small, bright, condensed nucleus.
+        dead: Share of cells that are small, round and bright in both channels.
+        unstained: Share of cells with hardly any marker.
         debris: Bright DNA specks per cell; they carry no label.
+        body_stretch: Exponent that turns the axis ratio of a nucleus into that of its cell.
+        lobes: Factor on the irregularity of the cells: 0 for ellipses, 1 for corners, more for protrusions.
+        taper: Pull on both ends of a cell; 0 for ellipses, 0.4 for spindles with long tips.
+        bow: Greatest bend of a cell: its ends move sideways by this many short half axes.
+        direction: Direction of aligned cells, radians from the x axis towards the y axis.
+        alignment: 0 for cells in any direction, 1 for all in one.
+        spacing: Diameter of the disc that a nucleus keeps free of others, over its own.
     """
 
     cells: float = 300.0
@@ -46,7 +56,16 @@ class Population:
     clustering: float = 0.5
     staining_cv: float = 0.4
     mitotic: float = 0.02
+    dead: float = 0.0
+    unstained: float = 0.0
     debris: float = 0.03
+    body_stretch: float = 1.5
+    lobes: float = 1.0
+    taper: float = 0.0
+    bow: float = 0.0
+    direction: float = 0.0
+    alignment: float = 0.0
+    spacing: float = 1.0
 
     def __post_init__(self) -> None:
         require(
@@ -60,7 +79,15 @@ class Population:
                 "clustering": (0, 1),
                 "staining_cv": (0, 1.5),
                 "mitotic": (0, 1),
+                "dead": (0, 1),
+                "unstained": (0, 1),
                 "debris": (0, 10),
+                "body_stretch": (0, 6),
+                "lobes": (0, 3),
+                "taper": (0, 1),
+                "bow": (0, 3),
+                "alignment": (0, 1),
+                "spacing": (1, 4),
             },
         )
 
@@ -88,47 +115,60 @@ class Shapes:
         nuclei: One outline per cell.
         bodies: One outline per cell, around the same centre.
         dna: (n,) mean brightness of the nucleus, by phase of the cell cycle.
+        marker: (n,) mean brightness of the marker, higher in dead cells.
     """
 
     nuclei: tuple[Outline, ...]
     bodies: tuple[Outline, ...]
     dna: NDArray[np.float64]
+    marker: NDArray[np.float64]
 
 
 def draw_shapes(population: Population, rng: np.random.Generator) -> Shapes:
-    """Draw a Poisson number of cells, each in G1, G2 or mitosis."""
+    """Draw a Poisson number of cells, each in G1, G2, mitosis or dead."""
     count = int(rng.poisson(population.cells))
-    mitotic = rng.random(count) < population.mitotic
-    g2 = (rng.random(count) < _G2_SHARE) & ~mitotic
+    fate = rng.random(count)
+    mitotic = fate < population.mitotic
+    dead = (fate > 1 - population.dead) & ~mitotic
+    g2 = (rng.random(count) < _G2_SHARE) & ~mitotic & ~dead
     spread = np.clip(1 + population.nucleus_cv * rng.standard_normal(count), 0.5, 1.8)
     full = population.nucleus_px / 2 * spread
-    radius = full * np.sqrt(np.select([mitotic, g2], [_MITOTIC_AREA, _G2_AREA], 1.0))
+    radius = full * np.sqrt(np.select([mitotic, dead, g2], [_MITOTIC_AREA, _DEAD_AREA, _G2_AREA], 1.0))
     stretch = 1 + (population.elongation - 1) * rng.lognormal(0, 0.4, count)
-    angle = rng.uniform(0, math.pi, count)
+    angle = population.direction + (1 - population.alignment) * rng.uniform(0, math.pi, count)
     bends = _harmonics(count, _NUCLEUS_BENDS, rng)
-    nuclei = _outlines(radius, np.where(mitotic, _MITOTIC_STRETCH, stretch), angle, bends)
-    size = population.cell_ratio * full * np.where(mitotic, 0.7, rng.lognormal(0, 0.12, count))
-    bends = np.where(mitotic[:, None], 0.2, 1.0) * _harmonics(count, _BODY_BENDS, rng)
-    bodies = _outlines(size, np.where(mitotic, 1.0, stretch**_BODY_STRETCH), angle, bends)
-    return Shapes(nuclei, bodies, np.select([mitotic, g2], [_MITOTIC_BRIGHTNESS, _G2_BRIGHTNESS], 1.0))
+    nuclei = _outlines(radius, np.select([mitotic, dead], [_MITOTIC_STRETCH, 1.0], stretch), angle, bends)
+    round_ = mitotic | dead
+    size = population.cell_ratio * full * np.select([mitotic, dead], [0.7, 0.5], rng.lognormal(0, 0.12, count))
+    bends = np.where(round_[:, None], 0.2, population.lobes) * _harmonics(count, _BODY_BENDS, rng)
+    bends[:, 1] += np.where(round_, 0.0, population.taper)
+    bow = population.bow * rng.uniform(-1, 1, count) * ~round_ if population.bow else np.zeros(count)
+    bodies = _outlines(size, np.where(round_, 1.0, stretch**population.body_stretch), angle, bends, bow)
+    dna = np.select([mitotic, dead, g2], [_MITOTIC_BRIGHTNESS, _DEAD_BRIGHTNESS, _G2_BRIGHTNESS], 1.0)
+    return Shapes(nuclei, bodies, dna, np.where(dead, _DEAD_MARKER, 1.0))
 
 
-def draw_stains(dna: NDArray[np.float64], response: float, spread: float, rng: np.random.Generator) -> Stains:
+def draw_stains(
+    shapes: Shapes, kept: NDArray[np.intp], response: float, population: Population, rng: np.random.Generator
+) -> Stains:
     """Draw how the cells stain.
 
     Args:
-        dna: (n,) mean brightness of the nuclei.
+        shapes: All cells drawn.
+        kept: (n,) indices of those to stain.
         response: 0 for a marker in the cytoplasm, 1 for a marker in the nucleus; cells spread around it.
-        spread: Sigma of the logarithm of the marker expression.
+        population: How much their staining varies, and how many are unstained.
         rng: Source of chance.
     """
-    count = len(dna)
+    count, spread = len(kept), population.staining_cv
     staining = rng.lognormal(0, spread / 3, count)
-    expression = rng.lognormal(-(spread**2) / 2, spread, count)
+    expression = rng.lognormal(-(spread**2) / 2, spread, count) * shapes.marker[kept]
     mean = 0.04 + 0.92 * response  # a beta distribution needs both its parameters above 0
     own = rng.beta(mean * _RESPONSE_PRECISION, (1 - mean) * _RESPONSE_PRECISION, count)
+    if population.unstained:
+        expression *= np.where(rng.random(count) < population.unstained, _UNSTAINED, 1)
     return Stains(
-        dna=(dna * staining).astype(np.float32),
+        dna=(shapes.dna[kept] * staining).astype(np.float32),
         inside=(expression * (0.2 + 1.3 * own)).astype(np.float32),
         outside=(expression * (0.75 - 0.6 * own)).astype(np.float32),
     )
@@ -146,6 +186,8 @@ def _outlines(
     stretch: NDArray[np.float64],
     angle: NDArray[np.float64],
     harmonics: NDArray[np.complex128],
+    bow: NDArray[np.float64] | None = None,
 ) -> tuple[Outline, ...]:
-    rows = zip(radius.tolist(), stretch.tolist(), angle.tolist(), harmonics.tolist(), strict=True)
-    return tuple(Outline(r, s, a, tuple(h)) for r, s, a, h in rows)
+    bow = np.zeros(len(radius)) if bow is None else bow
+    rows = zip(radius.tolist(), stretch.tolist(), angle.tolist(), harmonics.tolist(), bow.tolist(), strict=True)
+    return tuple(Outline(r, s, a, tuple(h), b) for r, s, a, h, b in rows)

@@ -218,7 +218,7 @@ def test_records_say_what_was_computed_from_what(troubled: Troubled) -> None:
     assert len(record["weights"]["nuclei"]) == 64
     assert record["software"]["torch"].startswith("2.")
     assert record["peak_memory_mb"] < 3072
-    assert record["settings"]["labels"]["nuclei"]["weights"] == "starter_nuclei"
+    assert record["settings"]["labels"]["nuclei"]["weights"] == "wellpose-1"
 
 
 @pytest.mark.browser

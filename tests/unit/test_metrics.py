@@ -1,4 +1,4 @@
-"""Average precision by hand and against the definition with a full assignment."""
+"""Scores by hand, by what must always hold, and against the definitions with a full assignment."""
 
 from __future__ import annotations
 
@@ -10,22 +10,48 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from pipeline_lib.core.labels import renumber
-from pipeline_lib.metrics import average_precision, match
+from pipeline_lib.metrics import (
+    THRESHOLDS,
+    Matches,
+    aggregated_jaccard,
+    average_precision,
+    boundary_score,
+    match,
+    median_diameter,
+    scores,
+)
 
+EMPTY = np.zeros((20, 40), dtype=np.uint8)
 images = arrays(np.uint8, (7, 7), elements=st.integers(0, 5))
 
 
-def assigned_pairs(truth: np.ndarray, prediction: np.ndarray, threshold: float) -> int:
-    """Pairs at the threshold in the assignment with most of them, then most overlap; dense, pair by pair."""
+def boxes(*corners: tuple[int, int, int, int]) -> np.ndarray:
+    """Objects 1.. between (top, left) and (bottom, right)."""
+    labels = EMPTY.copy()
+    for number, (top, left, bottom, right) in enumerate(corners, 1):
+        labels[top:bottom, left:right] = number
+    return labels
+
+
+def overlap_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Intersection over union of each two objects, pair by pair."""
     truth, prediction = renumber(truth), renumber(prediction)
     iou = np.zeros((truth.max(), prediction.max()))
     for i, j in np.ndindex(*iou.shape):
         a, b = truth == i + 1, prediction == j + 1
         iou[i, j] = (a & b).sum() / (a | b).sum()
+    return iou
+
+
+def assigned_overlaps(iou: np.ndarray, threshold: float) -> np.ndarray:
+    """Overlaps in the assignment with most pairs at the threshold, then most overlap."""
     if iou.size == 0:
-        return 0
-    rows, columns = linear_sum_assignment(-(iou >= threshold).astype(float) - iou / (2 * min(iou.shape)))
-    return int((iou[rows, columns] >= threshold).sum())
+        return np.zeros(0)
+    return iou[linear_sum_assignment(-(iou >= threshold).astype(float) - iou / (2 * min(iou.shape)))]
+
+
+def assigned_pairs(truth: np.ndarray, prediction: np.ndarray, threshold: float) -> int:
+    return int((assigned_overlaps(overlap_table(truth, prediction), threshold) >= threshold).sum())
 
 
 @given(images, images, st.sampled_from([0.05, 0.2, 0.3, 0.5, 0.75, 1.0]))
@@ -79,3 +105,104 @@ def test_thresholds_without_meaning_are_refused(threshold):
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="shapes"):
         average_precision(np.eye(2, dtype=int), np.eye(3, dtype=int))
+
+
+def test_thresholds_are_the_numbers_people_write():
+    assert THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+
+
+@given(images, images)
+@settings(deadline=None, max_examples=200)
+def test_partners_are_those_of_the_best_assignment(truth, prediction):
+    """Assignments may be equally good; their overlap is the same."""
+    from pipeline_lib.metrics import _overlap, _partners
+
+    iou = _overlap(renumber(truth), renumber(prediction)).iou
+    if iou.nnz:
+        rows, columns = _partners(iou)
+        assert len(set(rows)) == len(set(columns)) == len(rows)
+        wanted = assigned_overlaps(overlap_table(truth, prediction), 0.5)
+        found = np.asarray(iou[rows, columns])
+        assert (found >= 0.5).sum() == (wanted >= 0.5).sum()
+        assert found.sum() == pytest.approx(wanted.sum())
+
+
+def test_aggregated_jaccard_by_hand():
+    truth = boxes((2, 2, 12, 12), (2, 25, 12, 35))
+    assert aggregated_jaccard(truth, boxes((2, 8, 12, 18))) == 40 / 260, "partners that overlap by a quarter count"
+    assert aggregated_jaccard(truth, boxes((2, 8, 12, 18), (2, 25, 12, 34))) == 130 / 260
+    assert aggregated_jaccard(boxes((2, 2, 12, 22)), boxes((2, 2, 12, 10), (2, 10, 12, 22))) == 120 / 200, "one partner"
+    assert aggregated_jaccard(EMPTY, EMPTY) == 1
+    assert aggregated_jaccard(truth, EMPTY) == aggregated_jaccard(EMPTY, truth) == 0
+    assert aggregated_jaccard(boxes((0, 0, 5, 5)), boxes((10, 10, 15, 15))) == 0
+
+
+def test_boundaries_by_hand():
+    """Widened by one pixel, the outline of a 10 x 10 square has 12 * 12 - 4 corners - 6 * 6 = 104 pixels.
+
+    Two that are one pixel apart share 10 * 11 + 2 * 9 pixels, less the 6 * 7 inside one of them.
+    """
+    truth = boxes((4, 4, 14, 14))
+    assert boundary_score(truth, truth) == (1, 1, 1)
+    twice = boxes((4, 4, 14, 14), (4, 20, 14, 30))
+    assert boundary_score(truth, twice, scale=0) == (0.5, 1, pytest.approx(2 / 3))
+    assert boundary_score(twice, truth, scale=0) == (1, 0.5, pytest.approx(2 / 3))
+    assert boundary_score(truth, boxes((4, 24, 14, 34))) == (0, 0, 0)
+    aside = boxes((4, 5, 14, 15))
+    precision, recall, f = boundary_score(truth, aside, scale=0)
+    assert precision == recall == pytest.approx(f) == pytest.approx((10 * 11 + 2 * 9 - 6 * 7) / 104)
+    assert boundary_score(truth, aside, scale=0.5).f > f, "a larger radius forgives more"
+    assert boundary_score(truth, aside, scale=0.05) == boundary_score(truth, aside, scale=0), "at least one pixel"
+
+
+def test_boundaries_without_objects():
+    one = boxes((4, 4, 14, 14))
+    assert boundary_score(EMPTY, EMPTY) == (1, 1, 1)
+    assert boundary_score(one, EMPTY) == boundary_score(EMPTY, one) == (0, 0, 0)
+
+
+def test_boundaries_refuse_what_cannot_be_compared():
+    with pytest.raises(ValueError, match="shapes"):
+        boundary_score(np.eye(2, dtype=int), np.eye(3, dtype=int))
+    with pytest.raises(ValueError, match="scale"):
+        boundary_score(np.eye(2, dtype=int), np.eye(2, dtype=int), scale=-1)
+
+
+def test_error_rates():
+    assert Matches(tp=6, fp=3, fn=2).error_rate == 5 / 8
+    assert Matches(tp=0, fp=9, fn=3).error_rate == 4, "made-up objects know no limit"
+    assert np.isnan(Matches(0, 2, 0).error_rate)
+
+
+def test_median_diameter():
+    assert median_diameter(boxes((0, 0, 2, 2), (5, 0, 8, 3), (10, 0, 20, 10)) * 7) == pytest.approx(6 / np.sqrt(np.pi))
+    assert median_diameter(EMPTY) is None
+
+
+@given(images, images)
+@settings(deadline=None, max_examples=100)
+def test_scores_are_those_of_each_function(truth, prediction):
+    found = scores(truth, prediction, (0.3, 0.75))
+    assert found.matches == {t: match(truth, prediction, t) for t in (0.3, 0.75)}
+    assert [m.ap for m in found.matches.values()] == average_precision(truth, prediction, (0.3, 0.75)).tolist()
+    assert (found.n_true, found.n_pred) == (len(set(truth[truth > 0])), len(set(prediction[prediction > 0])))
+    assert found.aji == aggregated_jaccard(truth, prediction)
+    assert found.boundary == boundary_score(truth, prediction)
+    assert 0 <= found.aji <= 1
+    assert all(0 <= value <= 1 for value in found.boundary)
+
+
+@given(images)
+@settings(deadline=None)
+def test_perfect_scores(labels):
+    found = scores(labels, labels)
+    assert all(matches.ap == 1 for matches in found.matches.values())
+    assert (found.aji, found.boundary) == (1, (1, 1, 1))
+
+
+@given(images, images)
+@settings(deadline=None)
+def test_what_is_symmetric(first, second):
+    """Precision and recall of outlines change places when the radius is the same."""
+    forth, back = boundary_score(first, second, scale=0), boundary_score(second, first, scale=0)
+    assert (forth.precision, forth.recall, forth.f) == pytest.approx((back.recall, back.precision, back.f))

@@ -126,7 +126,7 @@ def test_nothing_wrong(screen: Screen) -> None:
     assert asked.counts == {"ok": len(asked.findings), "warn": 0, "FAIL": 0}
     assert asked.about("config") == ["ok: 1 plate(s) with 2 wells in plates.tsv"]
     assert asked.about("raw files of P1") == [f"ok: 4 files in {screen.raw}, all whole"]
-    assert "checksum as in starter_nuclei.safetensors.sha256" in asked.about("weights")[0]
+    assert "checksum as in wellpose-1.safetensors.sha256" in asked.about("weights")[0]
 
 
 def test_one_line_per_finding(screen: Screen) -> None:

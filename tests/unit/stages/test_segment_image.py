@@ -109,14 +109,14 @@ def test_an_image_with_everything_said(folder: Path, calls: list[Any], capsys: p
     words = [word for name, value in said.items() for word in (f"--{name}", value)]
     assert command("i.tif", "--output", "out.tif", "--augment", "--invert", *words) == 0
     (_, weights, run), (_, _, image, settings) = calls
-    assert weights == "starter_nuclei"
+    assert weights == "wellpose-1"
     assert run == api.RunSettings(device="cpu", precision="float32", batch_size=3, augment=True)
     np.testing.assert_array_equal(image, np.moveaxis(yxc, -1, 0)[[2, 0]])
     masks = api.MaskSettings(-1.5, 0, min_size=0, max_size_fraction=1, niter=9, enclosed="keep")
     intensities = api.NormaliseSettings(True, ((0, 9), (1, 5)), (2, 98), 1, 2, 64, True)
     assert settings == api.ImageSettings(diameter=17, masks=masks, normalise=intensities)
     np.testing.assert_array_equal(tifffile.imread("out.tif"), blobs(None, image))
-    assert error_of(capsys).startswith("i.tif: 1 objects, diameter 17 (given), starter_nuclei on cpu in float32, ")
+    assert error_of(capsys).startswith("i.tif: 1 objects, diameter 17 (given), wellpose-1 on cpu in float32, ")
 
 
 def test_nothing_said(folder: Path, calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -330,7 +330,7 @@ def test_faults_of_words(words: list[str], told: str, folder: Path, capsys: pyte
     [
         (stack(3, 20, 30), "CYX", [], "the image has the channels 1, 2, 3; choose up to 2 of them with --channels"),
         (stack(3, 20, 30), "CYX", ["--channels", "4"], "--channels is 4; the image has the channels 1, 2, 3"),
-        (stack(3, 20, 30), "CYX", ["--channels", "1,2,3"], "starter_nuclei takes up to 2"),
+        (stack(3, 20, 30), "CYX", ["--channels", "1,2,3"], "wellpose-1 takes up to 2"),
         (stack(3, 20, 30), "ZYX", [], "the image has 3 planes along z; say with --z"),
         (stack(3, 20, 30), None, [], "such as --axes CYX"),
         (stack(20, 30) + 0j, "YX", [], "the pixels are complex128"),
@@ -392,7 +392,7 @@ def test_the_shipped_network_finds_every_disc(folder: Path, capsys: pytest.Captu
     image, count = discs()
     tifffile.imwrite("i.tif", image)
     assert command("i.tif", "--diameter", "17", "--output", "o.tif") == 0
-    assert f"i.tif: {count} objects, diameter 17 (given), starter_nuclei on " in error_of(capsys)
+    assert f"i.tif: {count} objects, diameter 17 (given), wellpose-1 on " in error_of(capsys)
     assert tifffile.imread("o.tif").max() == count
 
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_lib.synthesis import Field, Optics, Population, draw_field
-from pipeline_lib.synthesis.field import texture
 from pipeline_lib.synthesis.optics import illumination
 
 SHAPE = (192, 256)
@@ -42,13 +41,6 @@ def test_types_and_shapes() -> None:
     assert field.nuclei.shape == field.cells.shape == SHAPE
     kinds = [array.dtype.name for array in (field.image, field.clean, field.nuclei, field.cells)]
     assert kinds == ["uint16", "float32", "uint32", "uint32"]
-
-
-@pytest.mark.parametrize(("sigma", "depth"), [(1.5, 0.1), (3.0, 0.2)])
-def test_texture_has_the_depth_it_is_asked_for(sigma: float, depth: float) -> None:
-    drawn = texture((400, 400), sigma, depth, np.random.default_rng(0))
-    assert drawn.mean() == pytest.approx(1, abs=0.01)
-    assert drawn.std() == pytest.approx(depth, rel=0.06)
 
 
 @settings(max_examples=15, deadline=None)

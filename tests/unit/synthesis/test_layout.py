@@ -30,6 +30,12 @@ def test_an_outline_may_leave_the_frame() -> None:
     np.testing.assert_array_equal(corner.labels, whole.labels[30:, 30:])
 
 
+def test_two_outlines_may_have_one_centre() -> None:
+    painted = paint((9, 9), [Outline(3.0), Outline(2.0)], [(4, 4), (4, 4)])
+    assert painted.depth[4, 4] == 0
+    np.testing.assert_array_equal(painted.labels > 0, painted.depth < 1)
+
+
 def test_nothing_to_paint() -> None:
     painted = paint((5, 7), [], [])
     assert painted.labels.shape == (5, 7)
@@ -68,9 +74,29 @@ def test_clustering_brings_neighbours_closer() -> None:
 
 def test_crowded_cells_are_whole_and_hold_their_nuclei() -> None:
     rng = np.random.default_rng(8)
-    shapes = draw_shapes(Population(cells=120, nucleus_px=18, cell_ratio=3.0, elongation=1.8), rng)
-    layout = arrange((256, 256), shapes, 0.6, rng)
+    population = Population(cells=120, nucleus_px=18, cell_ratio=3.0, elongation=1.8, clustering=0.6)
+    layout = arrange((256, 256), draw_shapes(population, rng), population, rng)
     nuclei, cells = layout.nuclei.labels, layout.cells.labels
     np.testing.assert_array_equal(cells[nuclei > 0], nuclei[nuclei > 0])
     for number in range(1, len(layout.kept) + 1):
         assert components(cells == number)[1] == 1
+
+
+def test_nuclei_keep_their_distance() -> None:
+    def nearest(spacing: float) -> float:
+        rng = np.random.default_rng(2)
+        population = Population(cells=60, nucleus_px=16, nucleus_cv=0, mitotic=0, clustering=0.9, spacing=spacing)
+        at = arrange((300, 300), draw_shapes(population, rng), population, rng).centres
+        gaps = np.hypot(*(at[:, None] - at).transpose(2, 0, 1))
+        return float(np.sort(gaps, axis=1)[:, 1].min())
+
+    assert nearest(2.0) > 16 * 1.6 > nearest(1.0)
+
+
+def test_a_layout_knows_where_its_cells_are_and_where_they_point() -> None:
+    rng = np.random.default_rng(4)
+    population = Population(cells=40, nucleus_px=14, direction=0.5, alignment=1.0)
+    layout = arrange((200, 240), draw_shapes(population, rng), population, rng)
+    y, x = layout.centres.astype(int).T
+    np.testing.assert_array_equal(layout.nuclei.labels[y, x], np.arange(1, len(layout.kept) + 1))
+    np.testing.assert_allclose(layout.angles, 0.5)

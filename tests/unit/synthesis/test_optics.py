@@ -65,6 +65,13 @@ def test_counts_stay_in_sixteen_bits() -> None:
     np.testing.assert_array_equal(image, np.array([[0, 65535]], np.uint16))
 
 
+def test_a_camera_saturates_at_its_ceiling() -> None:
+    optics = replace(EVEN, ceiling=4095)
+    image = photograph(np.linspace(0, 9000, 64, dtype=np.float32)[None], optics, np.random.default_rng(0))
+    assert image.max() == 4095
+    assert (image == 4095).sum() > 30
+
+
 def test_every_fault_is_named() -> None:
     with pytest.raises(ValueError, match=r"Optics: .*blur_px is -1, allowed: 0 to 20.*gain is 0"):
         Optics(blur_px=-1, gain=0)

@@ -52,12 +52,22 @@ def test_area_is_that_of_the_circle() -> None:
     assert inside.sum() == pytest.approx(math.pi * 40**2, rel=0.005)
 
 
+def test_a_bow_moves_the_ends_sideways_and_keeps_the_area() -> None:
+    # Half axes 40 and 10 px: the tips of the long one lie 0.5 * 10 px below the centre.
+    bent = Outline(20.0, stretch=4.0, bow=0.5)
+    drawn = distance(bent)
+    middle = bent.reach
+    assert drawn[middle + 5, middle + 40] == drawn[middle + 5, middle - 40] == pytest.approx(1, rel=1e-4)
+    assert drawn[middle + 10, middle] == drawn[middle - 10, middle] == pytest.approx(1, rel=1e-4)
+    assert (drawn < 1).sum() == pytest.approx(math.pi * 20**2, rel=0.03)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.floats(1, 40), st.floats(1, 4), st.floats(0, math.pi), bends)
+@given(st.floats(1, 40), st.floats(1, 4), st.floats(0, math.pi), bends, st.floats(-1.5, 1.5))
 def test_window_holds_the_whole_curve(
-    radius: float, stretch: float, angle: float, harmonics: tuple[complex, ...]
+    radius: float, stretch: float, angle: float, harmonics: tuple[complex, ...], bow: float
 ) -> None:
-    drawn = distance(Outline(radius, stretch, angle, harmonics))
+    drawn = distance(Outline(radius, stretch, angle, harmonics, bow))
     edge = np.concatenate([drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]])
     assert edge.min() >= 1
     assert drawn[len(drawn) // 2, len(drawn) // 2] == 0

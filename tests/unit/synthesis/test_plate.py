@@ -17,6 +17,7 @@ from pipeline_lib.synthesis import (
     draw_compounds,
     draw_field,
     plan_plate,
+    plan_varied,
     well_seed,
 )
 
@@ -76,6 +77,12 @@ def test_long_series_start_again() -> None:
     doses = Counter(plan.dose for plan in plans if plan.role == "treatment")
     assert len(doses) == 10
     assert sum(doses.values()) == 31  # 32 wells, one of them empty
+
+
+def test_a_varied_plate_has_all_wells_and_no_treatments() -> None:
+    plans = plan_varied(2, 3)
+    assert wells_of(plans, "varied") == ["A01", "A02", "A03", "B01", "B02", "B03"]
+    assert not any(plan.damaged or plan.compound for plan in plans)
 
 
 def test_the_seed_moves_the_faulty_wells_only() -> None:

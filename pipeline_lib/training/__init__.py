@@ -1,0 +1,1 @@
+"""From images with truth to weights: examples, crops, learning, the size model."""

@@ -1,0 +1,26 @@
+# REQUIRED INPUTS  the sets of images that the config section `train` names; read by the job itself
+# OUTPUTS          results/models/<name>: weights, size model, model card, curve; a killed job goes on where it was
+
+
+rule train:
+    """Train the network that the config section `train` describes; only when asked for: `snakemake train`."""
+    output:
+        weights=f"{MODEL}/{Path(MODEL).name}.safetensors",
+    params:
+        settings=WORKFLOW.settings.train.to_json(),
+    log:
+        f"{MODEL}/train.log",
+    threads: TRAINING.threads
+    resources:
+        mem_mb=lambda wildcards, attempt: TRAINING.memory * attempt,
+        runtime=lambda wildcards, attempt: TRAINING.minutes * attempt,
+        gpu=1 if visible_gpus() else 0,
+    conda:
+        "../envs/gpu.yaml"
+    shell:
+        r"""
+        export OMP_NUM_THREADS={threads}
+        python -m pipeline_lib train \
+            --settings {params.settings:q} \
+            --out "$(dirname {output.weights:q})" 2>&1 | tee -a {log:q}
+        """
