@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline_lib.core.labelled import Labelled
+from pipeline_lib.core.labels import median_diameter, renumber
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER
-from pipeline_lib.metrics import THRESHOLDS, Scores, median_diameter, scores
+from pipeline_lib.metrics import THRESHOLDS, Scores, scores
 
 ERROR_THRESHOLDS = (0.5, 0.75, 0.9)  # overlaps at which error rates are told
 ALL_KINDS = "(all)"
@@ -112,7 +113,7 @@ def _diameter(labelled: Labelled, contender: Contender, diameter: Diameter) -> f
         return None
     if diameter != "true":
         return diameter
-    found = median_diameter(labelled.labels)
+    found = median_diameter([renumber(labelled.labels)])
     return contender.diameter if found is None else max(found, SMALLEST_DIAMETER)
 
 

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching, min_weight_full_bipartite_matching
 
-from pipeline_lib.core.labels import areas, overlaps, renumber
+from pipeline_lib.core.labels import areas, median_diameter, overlaps, renumber
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,12 +137,6 @@ def boundary_score(truth: Labels, prediction: Labels, scale: float = BOUNDARY_SC
     return _boundary_score(renumber(truth), renumber(prediction), scale)
 
 
-def median_diameter(labels: Labels) -> float | None:
-    """The median, in pixels, of the diameters of discs as large as the objects; None without objects."""
-    present = areas(renumber(labels))
-    return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None
-
-
 class _Overlap(NamedTuple):
     """Tables (objects of truth, objects of prediction), only for pairs that meet; `either`: pixels of any object."""
 
@@ -206,7 +200,7 @@ def _boundary_score(truth: NDArray[np.uint32], prediction: NDArray[np.uint32], s
         raise ValueError(f"the scale is {scale}; 0 or a positive number is allowed")
     if not truth.any() or not prediction.any():
         return BoundaryScore(*[float(not truth.any() and not prediction.any())] * 3)
-    radius = max(1.0, scale * (median_diameter(truth) or 0.0))
+    radius = max(1.0, scale * (median_diameter([truth]) or 0.0))
     true, predicted = (distance_transform_edt(~_outlines(labels)) <= radius for labels in (truth, prediction))
     both = np.count_nonzero(true & predicted)
     precision, recall = both / np.count_nonzero(predicted), both / np.count_nonzero(true)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline_lib.arrays.resample import resize_labels
-from pipeline_lib.core.labels import areas
+from pipeline_lib.core.labels import median_diameter
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER, SizeModel
 from pipeline_lib.flows.blocked import FlowField
 from pipeline_lib.flows.blocks import Readable, Scratch, Writable
@@ -276,10 +276,3 @@ def _style(network: Network, image: Image) -> NDArray[np.float32]:
     seen = Resized(network.pixels(image), network.shape((image.shape[1], image.shape[2]), network.diam_labels))
     ((_, style),) = whole_images(run_tiled(network.net, [seen], network.predict))
     return style
-
-
-def median_diameter(label_images: Sequence[Labels]) -> float | None:
-    """Median over all objects of the diameter of the disc of equal area, in pixels; None without objects."""
-    sizes = np.concatenate([np.zeros(0, np.int64), *map(areas, label_images)])
-    present = sizes[sizes > 0]
-    return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None

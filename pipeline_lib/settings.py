@@ -19,6 +19,7 @@ from pipeline_lib.core.wells import PLATE_FORMATS
 SYNTHETIC_PATTERN = (
     r"(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}[0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
 )
+DRAWN_LABELS = ("", "cells", "nuclei")
 Percentiles = tuple[float, float]
 
 
@@ -260,6 +261,10 @@ class TrainingSet(Section):
             raise ValueError(
                 f"set {self.name}: format {self.format} with folder {self.folder!r}; every format but "
                 "synthetic needs a folder"
+            )
+        if self.format == "synthetic" and self.labels not in DRAWN_LABELS:
+            raise ValueError(
+                f"set {self.name}: labels {self.labels!r}; drawn images have {' or '.join(DRAWN_LABELS[1:])}"
             )
         return self
 

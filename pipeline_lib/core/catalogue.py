@@ -1,4 +1,4 @@
-"""Our own model's name, and the official Cellpose 1-3 models: the file of each, what it takes and gives, its licence."""
+"""The name of our own model, and the official Cellpose 1-3 models: file, input and output, and who may use each."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,6 +59,13 @@ def keep(labels: Labels, kept: NDArray[np.bool_]) -> NDArray[np.uint32]:
 def areas(labels: Labels) -> NDArray[np.int64]:
     """Count the pixels of labels 1..max; entry k - 1 belongs to label k and is 0 if the label is absent."""
     return np.bincount(labels.ravel(), minlength=1)[1:]
+
+
+def median_diameter(label_images: Sequence[Labels]) -> float | None:
+    """Median over all objects of the diameter of the disc of equal area, in pixels; None without objects."""
+    sizes = np.concatenate([np.zeros(0, np.int64), *map(areas, label_images)])
+    present = sizes[sizes > 0]
+    return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None
 
 
 def bounding_boxes(labels: Labels) -> NDArray[np.int32]:

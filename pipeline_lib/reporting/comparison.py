@@ -12,7 +12,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from pipeline_lib.reporting.curves import COLOURS
-from pipeline_lib.reporting.render import _digest, _json_for_html, _normal_newlines, _plain, _resource
+from pipeline_lib.reporting.page import digest, json_for_html, normal_newlines, plain, resource
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -40,18 +40,18 @@ class Comparison:
 
 def render_comparison(data: Comparison) -> str:
     """Return the page as one HTML document, to be stored as UTF-8. It opens offline; all names are shown as text."""
-    plotly, program = _normal_newlines(get_plotlyjs()), _normal_newlines(_resource("comparison.js"))
+    plotly, program = normal_newlines(get_plotlyjs()), normal_newlines(resource("comparison.js"))
     shown = data.table.to_html(
         index=False, border=0, classes="grid", na_rep="\N{EN DASH}", float_format="{:.3f}".format
     )
-    return Template(_resource("comparison.html")).substitute(
+    return Template(resource("comparison.html")).substitute(
         title=html.escape(data.title),
-        style=_resource("report.css"),
-        digests=" ".join(_digest(script) for script in (plotly, program)),
+        style=resource("report.css"),
+        digests=" ".join(digest(script) for script in (plotly, program)),
         table=shown,
         texts=f"n + {1 + sum(not pd.api.types.is_numeric_dtype(kind) for kind in data.table.dtypes)}",
-        provenance=html.escape(json.dumps(_plain(data.provenance), indent=2, ensure_ascii=False)),
-        data=_json_for_html(_payload(data)),
+        provenance=html.escape(json.dumps(plain(data.provenance), indent=2, ensure_ascii=False)),
+        data=json_for_html(_payload(data)),
         plotly=plotly,
         program=program,
     )
@@ -67,7 +67,7 @@ def _payload(data: Comparison) -> dict[str, object]:
         "plots": [
             {
                 "title": title,
-                "curves": [{"name": name, "x": _plain(x), "y": _plain(y)} for name, (x, y) in curves.items()],
+                "curves": [{"name": name, "x": plain(x), "y": plain(y)} for name, (x, y) in curves.items()],
             }
             for title, curves in data.plots.items()
         ],

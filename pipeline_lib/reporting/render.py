@@ -7,13 +7,10 @@ policy lets only the programs run whose digests it names, and forbids every netw
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from string import Template
 from typing import Any, Literal
 
@@ -21,6 +18,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from pipeline_lib.core.wells import well_name
+from pipeline_lib.reporting.page import digest, json_for_html, normal_newlines, plain, resource
 
 _STATUSES = ("done", "quarantined", "missing")
 _METADATA = "Metadata_"
@@ -86,12 +84,12 @@ def render_report(data: ReportData) -> str:
         ValueError: Wells or rows that the plate cannot hold, repeated ones, or an unknown status.
     """
     _check(data)
-    plotly, program = _normal_newlines(get_plotlyjs()), _normal_newlines("\n".join(map(_resource, _PROGRAM)))
-    return Template(_resource("template.html")).substitute(
+    plotly, program = normal_newlines(get_plotlyjs()), normal_newlines("\n".join(map(resource, _PROGRAM)))
+    return Template(resource("template.html")).substitute(
         title=html.escape(data.plate),
-        style=_resource("report.css"),
-        digests=" ".join(_digest(script) for script in (plotly, program)),
-        data=_json_for_html(_payload(data)),
+        style=resource("report.css"),
+        digests=" ".join(digest(script) for script in (plotly, program)),
+        data=json_for_html(_payload(data)),
         plotly=plotly,
         program=program,
     )
@@ -128,7 +126,7 @@ def _payload(data: ReportData) -> dict[str, object]:
         "defaultFeature": data.default_feature if data.default_feature in features else next(iter(features), None),
         "zPrime": {name: _values(data.z_prime[name]) for name in data.z_prime.columns},
         "headline": _headline(data),
-        "provenance": _plain(data.provenance),
+        "provenance": plain(data.provenance),
         "notes": list(data.notes),
         "caption": data.thumbnail_caption,
     }
@@ -156,7 +154,7 @@ def _data_uri(webp: bytes | None) -> str | None:
 def _values(column: pd.Series[Any]) -> list[object]:
     """Return a column for JSON: floats with 5 significant digits, other values as text, what is not known as None."""
     if pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column):
-        return [None if pd.isna(value) else _plain(value) for value in column]
+        return [None if pd.isna(value) else plain(value) for value in column]
     return [_rounded(value) for value in column.astype("Float64").to_numpy(dtype=float, na_value=math.nan).tolist()]
 
 
@@ -165,19 +163,6 @@ def _rounded(value: float) -> float | int | None:
     if not math.isfinite(short):
         return None
     return int(short) if short.is_integer() else short
-
-
-def _plain(value: object) -> object:
-    """Return a value as JSON types; NaN becomes None, unknown types their text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (bool, int, float)) or value is None else str(value)
 
 
 def _headline(data: ReportData) -> list[dict[str, str]]:
@@ -217,22 +202,3 @@ def _best_z_prime(z_prime: pd.DataFrame) -> dict[str, str]:
         return {"label": label, "value": "\N{EN DASH}", "detail": "no controls to compare"}
     best = known.sort_values("ZPrime", ascending=False).iloc[0]
     return {"label": label, "value": f"{best['ZPrime']:.2f}", "detail": str(best["Feature"])}
-
-
-def _json_for_html(payload: object) -> str:
-    r"""Return JSON that no HTML parser takes for markup: every `<` is spelled `\u003c`."""
-    return json.dumps(payload, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _digest(script: str) -> str:
-    """Return the content security policy's source expression that admits exactly this inline script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _normal_newlines(source: str) -> str:
-    """Return a script as browsers see it (and hash it): HTML parsing turns CR LF and CR into LF."""
-    return source.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import renumber
+from pipeline_lib.core.labels import median_diameter, renumber
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER
 from pipeline_lib.flows.targets import flows_from_labels
-from pipeline_lib.metrics import median_diameter
 
 SHARES = {"cyto2": 0.59}
 """Share of the draws that a set of this name has by default, as in the training of cyto3; the others divide the rest by
@@ -72,7 +71,7 @@ def prepare(labelled: Labelled, device: torch.device) -> Example:
 
 def object_diameter(labels: NDArray[np.uint32]) -> float:
     """The median diameter, in pixels, of the objects, at least 5; NaN without objects."""
-    found = median_diameter(labels)
+    found = median_diameter([labels])
     return math.nan if found is None else max(SMALLEST_DIAMETER, found)
 
 

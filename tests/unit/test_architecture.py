@@ -40,7 +40,7 @@ FILE_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "r
               "to_parquet", "load", "save", "savez", "fromfile", "tofile", "memmap", "imread", "imwrite", "unlink",
               "mkdir", "iterdir", "rglob", "exists", "is_file", "is_dir", "stat"}  # fmt: skip
 ALLOWED_CALLS = {
-    "reporting/render.py": {"read_text"},  # the page's own template, style and scripts, through importlib.resources
+    "reporting/page.py": {"read_text"},  # the pages' own template, style and scripts, through importlib.resources
     "reporting/thumbnails.py": {"save"},  # a picture into bytes in memory
 }
 COMPUTES = {"numpy", "scipy", "skimage", "numba", "cp_measure", "pycytominer", "torch"}

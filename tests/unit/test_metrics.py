@@ -17,7 +17,6 @@ from pipeline_lib.metrics import (
     average_precision,
     boundary_score,
     match,
-    median_diameter,
     scores,
 )
 
@@ -172,11 +171,6 @@ def test_error_rates():
     assert Matches(tp=6, fp=3, fn=2).error_rate == 5 / 8
     assert Matches(tp=0, fp=9, fn=3).error_rate == 4, "made-up objects know no limit"
     assert np.isnan(Matches(0, 2, 0).error_rate)
-
-
-def test_median_diameter():
-    assert median_diameter(boxes((0, 0, 2, 2), (5, 0, 8, 3), (10, 0, 20, 10)) * 7) == pytest.approx(6 / np.sqrt(np.pi))
-    assert median_diameter(EMPTY) is None
 
 
 @given(images, images)

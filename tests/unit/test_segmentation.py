@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib import segmentation
+from pipeline_lib.core.labels import median_diameter
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
@@ -19,7 +20,6 @@ from pipeline_lib.segmentation import (
     RunSettings,
     estimate_diameter,
     flows_of_fields,
-    median_diameter,
     prepare_network,
     segment_fields,
 )
@@ -100,13 +100,6 @@ def test_without_objects_the_training_diameter_is_the_answer() -> None:
     network = replace(network_of(UphillNet()), diam_labels=23.0)
     assert estimate_diameter(network, [np.zeros((1, 64, 64), np.float32)], MASKS) == 23.0
     assert estimate_diameter(network, [], MASKS) == 23.0
-
-
-def test_the_median_diameter_is_that_of_discs_of_equal_area() -> None:
-    labels = np.zeros((40, 40), np.uint32)
-    labels[:10, :10], labels[20:22, :2], labels[30:, 30:] = 1, 2, 7
-    assert median_diameter([labels]) == pytest.approx(2 * np.sqrt(100 / np.pi))
-    assert median_diameter([np.zeros((5, 5), np.uint32)]) is None
 
 
 def test_channels_an_image_lacks_are_zero_and_too_many_are_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import find_objects
 
-from pipeline_lib.core.labels import areas, bounding_boxes, keep, overlaps, renumber
+from pipeline_lib.core.labels import areas, bounding_boxes, keep, median_diameter, overlaps, renumber
 
 small_images = arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 12))
 
@@ -91,3 +91,10 @@ def test_overlaps_match_brute_force(first, random):
 def test_overlaps_refuse_different_shapes():
     with pytest.raises(ValueError, match=r"\(2, 2\) and \(3, 2\)"):
         overlaps(np.zeros((2, 2), dtype=int), np.zeros((3, 2), dtype=int))
+
+
+def test_the_median_diameter_is_that_of_discs_of_equal_area() -> None:
+    labels = np.zeros((40, 40), np.uint32)
+    labels[:10, :10], labels[20:22, :2], labels[30:, 30:] = 1, 2, 7
+    assert median_diameter([labels]) == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert median_diameter([np.zeros((5, 5), np.uint32)]) is None
