@@ -10,6 +10,8 @@ rule train:
         settings=WORKFLOW.settings.train.to_json(),
     log:
         f"{MODEL}/train.log",
+    benchmark:
+        f"{MODEL}/benchmark.tsv"
     threads: TRAINING.threads
     resources:
         mem_mb=lambda wildcards, attempt: TRAINING.memory * attempt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; nothing in it is executed. Raises ValueError: damaged, or no checkpoint."""
     import torch
 
+    if not zipfile.is_zipfile(path):  # which torch's files are, when they are whole
+        raise ValueError(f"{path}: not a whole checkpoint; remove it to begin anew")
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:

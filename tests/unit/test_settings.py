@@ -39,6 +39,7 @@ def test_every_section_is_found() -> None:
     assert {section.__name__ for section in all_sections()} == {
         *("Settings", "IngestSettings", "ChannelSettings", "SegmentSettings", "LabelSettings", "NetworkLabels"),
         *("GrowLabels", "MeasureSettings", "AggregateSettings", "ReportSettings"),
+        *("TrainSettings", "TrainingSet", "AugmentSettings"),
     }
 
 

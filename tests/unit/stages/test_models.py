@@ -54,8 +54,9 @@ def test_list_names_every_model_and_what_is_here(cache: Path, capsys: pytest.Cap
     assert main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split() for line in lines}
-    assert [line.split()[0] for line in lines[:6]] == ["NAME", "cyto2", "starter_nuclei", "wellpose-1", "mine", "cyto3"]
-    assert set(rows) == {"NAME", *MODELS, "starter_nuclei", "wellpose-1", "mine", "gone"}
+    here = ["cyto2", "size_wellpose-1", "starter_nuclei", "wellpose-1", "mine"]
+    assert [line.split()[0] for line in lines[:7]] == ["NAME", *here, "cyto3"]
+    assert set(rows) == {"NAME", *MODELS, *here, "gone"}
     assert rows["cyto2"][1:8] == ["segmentation", "2", "->", "3", "30", "cyto2torch_0", "yes"]
     assert rows["denoise_nuclei"][1:7] == ["restoration", "1", "->", "1", "17", "denoise_nuclei"]
     assert " ".join(rows["cyto3"]).endswith(f"no {LICENCE_NOTE}")
