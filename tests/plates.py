@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline_lib.core.wells import well_name
 from pipeline_lib.paths import PlatePaths
+from pipeline_lib.stages.synthesize import OVERRIDES
 
 REPOSITORY = Path(__file__).parents[1]
 LOCALLY = ("--workflow-profile", str(REPOSITORY / "profiles" / "default"))
@@ -111,3 +112,10 @@ def list_plates(folder: Path, names: list[str]) -> None:
     """A sheet of plates that all have the same raw files."""
     lines = "".join(f"{name}\traw\tpattern\t\t\n" for name in names)
     (folder / "plates.tsv").write_text(f"plate\tfolder\tformat\tplate_map\toverrides\n{lines}", encoding="utf-8")
+
+
+def grow_cells(folder: Path) -> None:
+    """Have the cells of a drawn plate grown around their nuclei, which takes half the time a second network would."""
+    sheet = folder / "plates.tsv"
+    grown = "{segment: {labels: {cells: {method: grow, distance: 16}}}}"
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace(OVERRIDES, grown), encoding="utf-8")

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from machine import write
-from plates import REPOSITORY, Run
+from plates import REPOSITORY, Run, grow_cells
 from slurm.cluster import Cluster, cluster_up, lacking
 
 from pipeline_lib.io.records import read_records
@@ -77,6 +77,7 @@ def main() -> None:
 def _drawn(folder: Path, shape: Drawing) -> Run:
     folder.mkdir()
     synthesize(folder, shape)
+    grow_cells(folder)
     return Run(folder, settings=PORTIONS)
 
 

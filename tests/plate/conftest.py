@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from plates import Run
+from plates import Run, grow_cells
 
 from pipeline_lib.stages.synthesize import Drawing, synthesize
 
@@ -19,6 +19,7 @@ def draw_plate(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int],
     def draw(rows: int, columns: int) -> Run:
         folder = tmp_path_factory.mktemp("plate")
         synthesize(folder, Drawing("tiny", rows, columns, fields=2, size=SIZE, cells=CELLS, compounds=1, seed=3))
+        grow_cells(folder)
         return Run(folder)
 
     return draw

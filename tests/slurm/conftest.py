@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plates import TOLD, Run
+from plates import TOLD, Run, grow_cells
 from slurm.cluster import Cluster, cluster_up, lacking, wait_until_idle
 
 from pipeline_lib.paths import BATCH_STAGES
@@ -48,6 +48,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The plate taken through the workflow here, without any disturbance: stage -> a copy made after it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     synthesize(folder, DRAWING)
+    grow_cells(folder)
     run = Run(folder, settings=PORTIONS)
     kept = {"": _copied(run, tmp_path_factory.mktemp("drawn"))}
     for stage in STOPS:

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from machine import write
-from plates import Run
+from plates import Run, grow_cells
 from slurm.compare import differences, torn
 from slurm.jobs import JobProcess, committed, job_processes
 
@@ -129,6 +129,7 @@ def _undisturbed(folder: Path) -> Run:
     run = Run(folder / "undisturbed", settings=PORTIONS)
     run.folder.mkdir()
     synthesize(run.folder, DRAWING)
+    grow_cells(run.folder)
     done = run.snakemake(*ONE_BY_ONE)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
