@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,9 +51,19 @@ class Progress:
         return min(1.0, max(steps / settings.steps, by_time))
 
 
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Gradients run out into denormal numbers, on which a processor is slow: meanwhile they are zero."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_without_denormals()
 def train(settings: TrainSettings, files: ModelFiles) -> None:
     """Train from where the folder's checkpoint is, or from the beginning, to the end."""
-    torch.set_flush_denormal(True)  # gradients run out into denormal numbers, on which a processor is slow
     checkpoint = files.checkpoint(settings)
     device = pick_device(settings.device)
     sets = _training_images(settings, device)
