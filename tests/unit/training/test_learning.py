@@ -126,6 +126,7 @@ def test_a_learner_that_goes_on_ends_where_one_that_never_stopped_does() -> None
 def test_memory_layouts_learn_the_same() -> None:
     plain, last = learner(channels_last=False), learner(channels_last=True)
     losses = [[float(pupil.learn(batch(step), 1e-3)) for step in range(3)] for pupil in (plain, last)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)  # Adam's first steps magnify what rounding does to gradients
     kernels = [m.weight for m in last.net.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
