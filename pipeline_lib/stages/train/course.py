@@ -84,7 +84,7 @@ def train(settings: TrainSettings, files: ModelFiles) -> None:
         progress.scores.append({"step": learner.steps, **_score(learner.weights(), tried, settings)})
 
     crops = Crops(sets, float(learner.net.diam_mean), settings.seed, settings.augment)
-    _learn(learner, crops, progress, settings, {KEEP_EVERY: keep, 60 * settings.validate_every: score})
+    _learn(learner, crops, progress, settings, [(KEEP_EVERY, keep), (60 * settings.validate_every, score)])
     score()
     keep()
     finish(learner.weights(), sets, progress.scores[-1], settings, files)
@@ -95,19 +95,19 @@ def _learn(
     crops: Crops,
     progress: Progress,
     settings: TrainSettings,
-    every: Mapping[float, Callable[[], None]],
+    every: Sequence[tuple[float, Callable[[], None]]],
 ) -> None:
     """Learn round by round to the end of the training; between rounds do what is due, by seconds."""
-    due = {seconds: progress.seconds + seconds for seconds in every}
+    due = [progress.seconds + seconds for seconds, _ in every]
     with bar("train", 100, "{l_bar}{bar}| {elapsed}<{remaining}{postfix}") as shown:
         while progress.done(learner.steps, settings) < 1:
             progress.losses.append(_round(learner, crops, progress, settings))
             told = {key: progress.losses[-1][key] for key in ("step", "loss", "images_per_second")}
             shown.set_postfix(told, refresh=False)
             shown.update(100 * progress.done(learner.steps, settings) - shown.n)
-            for seconds, act in every.items():
-                if progress.seconds >= due[seconds]:
-                    due[seconds] += seconds
+            for number, (seconds, act) in enumerate(every):
+                if progress.seconds >= due[number]:
+                    due[number] += seconds
                     act()
 
 

@@ -135,6 +135,16 @@ def test_a_killed_training_ends_where_one_that_never_stopped_does(
     assert steps == ["step", "2", "4"]
 
 
+def test_nothing_that_is_due_displaces_what_is_due_as_often(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, real = [], ModelFiles.keep
+    monkeypatch.setattr(course, "KEEP_EVERY", 60 * 1e-9)
+    monkeypatch.setattr(ModelFiles, "keep", lambda files, *told: (kept.append(1), real(files, *told)))
+    trained(pairs, tmp_path / "mine", validate_every=1e-9)
+    assert len(kept) == 3  # after both rounds, and at the end
+
+
 def test_a_finished_training_is_not_trained_further(pairs: Path, tmp_path: Path) -> None:
     files = trained(pairs, tmp_path / "mine")
     before = entries(files)
