@@ -12,11 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from pipeline_lib.core.labelled import Labelled
+from pipeline_lib.io.plate import read_attributes
 from pipeline_lib.io.training_sets import SetSource, TrainingSetError, count_images, read_set
 from pipeline_lib.settings import TrainingSet
 from pipeline_lib.synthesis import draw_varied_field
 
 DRAWN_HERE = 64  # fields; more are drawn by one process per core
+
+
+def folder_set(name: str, folder: Path) -> TrainingSet:
+    """A set that is nothing but a folder: an OME-Zarr plate, or else pairs."""
+    is_plate = "plate" in read_attributes(folder).get("ome", {})
+    return TrainingSet(name=name, folder=str(folder), format="plate" if is_plate else "pairs")
 
 
 def count_sets(sets: tuple[TrainingSet, ...]) -> dict[str, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -29,7 +29,6 @@ from pipeline_lib.evaluation import (
 )
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
-from pipeline_lib.io.plate import read_attributes
 from pipeline_lib.io.records import write_json
 from pipeline_lib.io.tables import write_csv
 from pipeline_lib.io.weights import find_weights
@@ -38,7 +37,8 @@ from pipeline_lib.provenance import software
 from pipeline_lib.reporting.comparison import Comparison, Curves, render_comparison
 from pipeline_lib.reporting.curves import beside, draw_curves
 from pipeline_lib.settings import TrainingSet
-from pipeline_lib.stages._sets import count_sets, open_set
+from pipeline_lib.stages._noted import all_of, noted
+from pipeline_lib.stages._sets import count_sets, folder_set, open_set
 
 FILES = ("images.csv", "summary.csv", "summary.json", "evaluation.html", "evaluation.png")
 SETTINGS = ("diameter", "flow_threshold", "cellprob_threshold", "augment", "device")
@@ -58,8 +58,6 @@ HEADS = {
     "aji": "AJI",
     "boundary_f": "Outline F",
 }
-
-Made = TypeVar("Made")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,34 +117,23 @@ def run(parsed: argparse.Namespace) -> None:
 def _checked(parsed: argparse.Namespace) -> tuple[tuple[TrainingSet, ...], int, dict[str, str]]:
     """The sets, how many images they have, and the weights by their names. Raises ValueError with all faults."""
     faults: list[str] = []
-    sets = _noted(faults, lambda: _sets(parsed)) or ()
-    count = _noted(faults, lambda: sum(count_sets(sets).values())) or 0
+    sets = noted(faults, lambda: _sets(parsed)) or ()
+    count = noted(faults, lambda: sum(count_sets(sets).values())) or 0
     words = list(dict.fromkeys(parsed.weights))
     for word in words:
-        _noted(faults, lambda word=word: find_weights(word))  # type: ignore[misc]  # mypy: cannot infer type of lambda
+        noted(faults, lambda word=word: find_weights(word))  # type: ignore[misc]  # mypy: cannot infer type of lambda
     there = [name for name in FILES if (parsed.out / name).exists()]
     if there and not parsed.overwrite:
         faults.append(f"{parsed.out} holds {', '.join(there)}; give another --out, or --overwrite")
     if faults:
-        raise ValueError("\n  ".join(faults if len(faults) == 1 else ["", *faults]))
+        raise all_of(faults)
     return sets, count, dict(zip(_names(words), words, strict=True))
-
-
-def _noted(faults: list[str], make: Callable[[], Made]) -> Made | None:
-    """What `make` gives; None if it raises a ValueError, which is then among the faults."""
-    try:
-        return make()
-    except ValueError as error:
-        faults.append(str(error))
-        return None
 
 
 def _sets(parsed: argparse.Namespace) -> tuple[TrainingSet, ...]:
     """The sets of the folders, then those of the config file."""
-    found: list[Any] = []
-    for name, folder in zip(_names([str(folder) for folder in parsed.folders]), parsed.folders, strict=True):
-        is_plate = "plate" in read_attributes(folder).get("ome", {})
-        found.append({"name": name, "folder": str(folder), "format": "plate" if is_plate else "pairs"})
+    named = zip(_names([str(folder) for folder in parsed.folders]), parsed.folders, strict=True)
+    found: list[Any] = [folder_set(name, folder) for name, folder in named]
     if parsed.config:
         content = yaml.safe_load(parsed.config.read_text(encoding="utf-8")) or {}
         found += content.get("sets") or content.get("train", {}).get("validation") or []

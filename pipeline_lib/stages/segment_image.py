@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from pipeline_lib.io.pictures import Picture, Plane, open_picture
 from pipeline_lib.io.pixel_sizes import PixelSize
 from pipeline_lib.io.weights import find_weights
 from pipeline_lib.stages._image_words import Task, add_flags, misplaced, read_flags, task_faults, tasks
+from pipeline_lib.stages._noted import all_of, noted
 
 if TYPE_CHECKING:
     from pipeline_lib.api import ImageSettings
@@ -49,7 +50,6 @@ SHOWN = {  # on the terminal, of what is being done
 }
 
 Progress = Callable[[str, int, int], None]
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,15 @@ def _order(parsed: argparse.Namespace, todo: Sequence[Task]) -> Order:
     faults: list[str] = []
     values = read_flags(parsed, faults)
     faults += [*misplaced(values), *task_faults(todo, overwrite=parsed.overwrite)]
-    _noted(faults, lambda: find_weights(parsed.weights))
-    settings = _noted(faults, lambda: _image_settings(values, inverted=parsed.invert))
+    noted(faults, lambda: find_weights(parsed.weights))
+    settings = noted(faults, lambda: _image_settings(values, inverted=parsed.invert))
     if faults or settings is None:
-        raise ValueError("\n  ".join(faults if len(faults) == 1 else ["", *faults]))
+        raise all_of(faults)
     from pipeline_lib.api import load_network
     from pipeline_lib.segmentation import RunSettings
 
     how = RunSettings(augment=parsed.augment, **{field: values[field] for field in RUN if field in values})
     return Order(load_network(parsed.weights, how), parsed.weights, settings, values)
-
-
-def _noted(faults: list[str], make: Callable[[], Made]) -> Made | None:
-    """What `make` gives; None if it raises a ValueError, which is then among the faults."""
-    try:
-        return make()
-    except ValueError as error:
-        faults.append(str(error))
-        return None
 
 
 def _image_settings(values: Mapping[str, Any], *, inverted: bool) -> ImageSettings:

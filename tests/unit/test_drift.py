@@ -6,7 +6,7 @@ import re
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,8 +17,9 @@ from packaging.version import Version
 from pipeline_lib.__main__ import COMMANDS, STAGES
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.platesheets import SHEET_COLUMNS
+from pipeline_lib.io.training_sets import FORMATS
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, SHARED_STAGES
-from pipeline_lib.settings import Settings
+from pipeline_lib.settings import Settings, TrainingSet
 from pipeline_lib.stages.schema import generated
 
 REPOSITORY = Path(__file__).parents[2]
@@ -165,3 +166,7 @@ def test_profiles_name_only_rules_that_exist(name: str) -> None:
     profile: dict[str, Any] = yaml.safe_load((REPOSITORY / "profiles" / name / "config.yaml").read_text())
     for key in ("set-resources", "set-threads"):
         assert set(profile.get(key, {})) <= {*rules(), "train"}
+
+
+def test_the_config_knows_every_layout_of_training_sets() -> None:
+    assert {*get_args(TrainingSet.model_fields["format"].annotation)} == {*FORMATS, "synthetic"}

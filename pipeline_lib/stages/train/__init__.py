@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from pipeline_lib.settings import TrainSettings
+from pipeline_lib.stages._sets import folder_set
 from pipeline_lib.stages.train.files import ModelFiles
 
 
@@ -41,15 +42,9 @@ def _settings(parsed: argparse.Namespace) -> TrainSettings:
     chosen = {name: getattr(parsed, name) for name in ("start", "steps", "minutes", "device")}
     found |= {name: value for name, value in chosen.items() if value is not None}
     if parsed.folders:
-        found["sets"] = [_named(folder) for folder in parsed.folders]
+        found["sets"] = [folder_set(folder.resolve().name, folder) for folder in parsed.folders]
     if parsed.validation:
-        found["validation"] = [_named(folder) for folder in parsed.validation]
+        found["validation"] = [folder_set(folder.resolve().name, folder) for folder in parsed.validation]
     if parsed.settings:
         return TrainSettings.model_validate_json(parsed.settings)
     return TrainSettings.model_validate(found)
-
-
-def _named(folder: Path) -> dict[str, Any]:
-    """A set that is nothing but a folder."""
-    plate = (folder / "zarr.json").is_file()
-    return {"name": folder.resolve().name, "folder": str(folder), "format": "plate" if plate else "pairs"}
