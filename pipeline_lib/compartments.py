@@ -27,7 +27,7 @@ class Compartments:
     Attributes:
         nuclei: nuclei; the nuclei of one cell share its number.
         cells: whole cells.
-        cytoplasm: cells without any nucleus, and without the gap around nuclei.
+        cytoplasm: cells without any nucleus, without the gap around nuclei, and up to the reach from them.
         nuclei_without_cell: how many nuclei have a number that no cell has.
         cells_without_nucleus: how many cells have a number that no nucleus has.
     """
@@ -84,7 +84,7 @@ def otsu_threshold(intensity: NDArray[np.float32]) -> float:
     return float(threshold_otsu(blurred))  # type: ignore[no-untyped-call]
 
 
-def pair(nuclei: Labels, cells: Labels, gap: int = 0) -> Compartments:
+def pair(nuclei: Labels, cells: Labels, gap: int = 0, reach: float | None = None) -> Compartments:
     """Bring independently found nuclei and cells (Y, X) under common numbers; nothing is lost.
 
     A nucleus belongs to the cell that holds most of its pixels, if that is at least half of them. Cells with nuclei
@@ -94,6 +94,8 @@ def pair(nuclei: Labels, cells: Labels, gap: int = 0) -> Compartments:
         nuclei: any label image.
         cells: any label image.
         gap: pixels this near to a nucleus are no cytoplasm, so that its blurred light does not count there.
+        reach: cytoplasm is a ring of pixels whose nearest nucleus is this near and of their own cell; None: all of the
+            cell, also of one without a nucleus.
 
     Raises:
         ValueError: the images differ in shape.
@@ -102,11 +104,12 @@ def pair(nuclei: Labels, cells: Labels, gap: int = 0) -> Compartments:
     owner = _owners(nuclei, cells)
     cell_count = int(cells.max(initial=0))
     nucleus_number, cell_number = _common_numbers(owner, cell_count)
-    paired = cell_number[cells]
+    numbered, paired = nucleus_number[nuclei], cell_number[cells]
+    near = True if reach is None else _expand(numbered, reach) == paired
     return Compartments(
-        nuclei=nucleus_number[nuclei],
+        nuclei=numbered,
         cells=paired,
-        cytoplasm=np.where(_expand(nuclei, gap) == 0, paired, np.uint32(0)),
+        cytoplasm=np.where((_expand(nuclei, gap) == 0) & near, paired, np.uint32(0)),
         nuclei_without_cell=int(np.count_nonzero(owner[1:] == 0)),
         cells_without_nucleus=cell_count - np.unique(owner[owner > 0]).size,
     )

@@ -140,9 +140,20 @@ class LabelSettings(Section):
     cytoplasm_gap: int = Field(
         1, ge=0, le=50, description="Pixels left out between nucleus and cytoplasm, where nuclear light spills over"
     )
+    cytoplasm_reach: PositiveFloat | None = Field(
+        None,
+        le=500,
+        description="Cytoplasm ends this many pixels from its nucleus: a ring, as thick in cells that spread as in "
+        "round ones, which suits translocation; null: at the outline of the cell",
+    )
 
     @model_validator(mode="after")
     def _makeable(self) -> LabelSettings:
+        reach, gap = self.cytoplasm_reach, self.cytoplasm_gap
+        if reach is not None and reach <= gap:
+            raise ValueError(
+                f"segment.labels: cytoplasm_reach {reach:g} leaves nothing beyond cytoplasm_gap {gap}; make it larger"
+            )
         if self.nuclei is None and self.cells is None:
             raise ValueError("segment.labels: nuclei and cells are both null; name at least one label image")
         if self.nuclei is None and isinstance(self.cells, GrowLabels):
@@ -292,7 +303,9 @@ class TrainSettings(Section):
     )
     sets: tuple[TrainingSet, ...] = Field((), description="What is learnt from")
     validation: tuple[TrainingSet, ...] = scheduling((), "What the weights are tried on meanwhile")
-    start: str | None = Field(None, description="Weights to start from: a model name or path; null: chance")
+    start: str | tuple[str, ...] | None = Field(
+        None, description="Weights to start from: a model name or path, or several, whose mean it is; null: chance"
+    )
     diam_mean: PositiveFloat | None = Field(
         None, description="Object diameter in pixels the network works at; null: that of `start`, or 30"
     )
@@ -320,6 +333,11 @@ class TrainSettings(Section):
         "auto", "auto: bfloat16 where the processor or GPU computes in it, else float32"
     )
     device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The weights whose mean is the start; none: chance."""
+        return (self.start,) if isinstance(self.start, str) else self.start or ()
 
     @model_validator(mode="after")
     def _drawable(self) -> TrainSettings:

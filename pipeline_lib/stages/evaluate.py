@@ -20,11 +20,10 @@ from pipeline_lib.evaluation import (
     ERROR_THRESHOLDS,
     Contender,
     Diameter,
-    Image,
-    Labels,
     Progress,
     column,
     compare,
+    contender,
     summarise,
 )
 from pipeline_lib.io.checksums import checksum
@@ -159,17 +158,11 @@ def _file(weights: str) -> dict[str, str]:
 
 def _contender(weights: str, parsed: argparse.Namespace) -> Contender:
     """A network, loaded, that segments as the flags say."""
-    from pipeline_lib.api import ImageSettings, MaskSettings, RunSettings, find_diameter, load_network, segment_image
+    from pipeline_lib.api import MaskSettings, RunSettings, load_network
 
     network = load_network(weights, RunSettings(device=parsed.device, augment=parsed.augment))
     masks = MaskSettings(flow_threshold=parsed.flow_threshold, cellprob_threshold=parsed.cellprob_threshold)
-
-    def segment(image: Image, diameter: float | None) -> tuple[Labels, float]:
-        read = image[: network.channels_in]
-        used = find_diameter(network, read, ImageSettings(masks=masks)) if diameter is None else diameter
-        return segment_image(network, read, ImageSettings(diameter=used, masks=masks)), used
-
-    return Contender(segment, network.diam_labels)
+    return contender(network, masks)
 
 
 def _write(folder: Path, images: pd.DataFrame, summary: pd.DataFrame, made: Mapping[str, Any]) -> None:

@@ -147,7 +147,8 @@ class Segment:
             cells = [_grown(seeds, image, names, made.cells) for seeds, image in zip(nuclei, images, strict=True)]
         else:
             cells = self._network_labels("cells", made.cells, images, names)
-        return [pair(n, c, made.cytoplasm_gap) for n, c in zip(nuclei, cells, strict=True)]
+        ring = made.cytoplasm_gap, made.cytoplasm_reach
+        return [pair(n, c, *ring) for n, c in zip(nuclei, cells, strict=True)]
 
     def _network_labels(
         self, name: str, made: NetworkLabels | None, images: Sequence[Image], names: Sequence[str]

@@ -6,7 +6,7 @@ The loss and one schedule are those of Cellpose 3 (Stringer & Pachitariu 2025).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -45,6 +45,26 @@ def learning_rate(settings: TrainSettings, done: float) -> float:
     if settings.schedule == "cyto3":
         return float(settings.learning_rate * 0.5 ** max(0, math.ceil((done - 0.98) / 0.002)))
     return settings.learning_rate
+
+
+def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights of networks that were trained from one another.
+
+    It is often nearly as good as the best of them on the images of each (Wortsman et al. 2022, model soups).
+
+    Raises:
+        ValueError: the networks differ in their channels or in the diameter they work at.
+    """
+    shapes = [{key: value.shape for key, value in state.items()} for state in states]
+    if any(other != shapes[0] for other in shapes):
+        raise ValueError("weights to start from are of networks with other channels: they have no mean")
+    diameters = sorted({float(state["diam_mean"]) for state in states})
+    if len(diameters) > 1:
+        raise ValueError(f"weights to start from work at diameters of {diameters} pixels: they have no mean")
+    return {
+        key: torch.stack([state[key].float() for state in states]).mean(0).to(value.dtype)
+        for key, value in states[0].items()
+    }
 
 
 def start_from(net: FlowNet, state: Mapping[str, Tensor]) -> None:

@@ -122,6 +122,20 @@ def test_gap_keeps_the_cytoplasm_away_from_every_nucleus():
     assert np.array_equal(found.cytoplasm, np.where(away, found.cells, 0))
 
 
+def test_reach_makes_the_cytoplasm_a_ring_around_its_own_nucleus():
+    nuclei = two_nuclei()
+    whole = np.where(np.arange(nuclei.shape[1]) < 1, 0, np.ones(nuclei.shape, int))  # one cell for both
+    apart = grow(nuclei, None, 30)
+    for cells in (whole, apart):
+        found = pair(nuclei, cells, gap=1, reach=4)
+        distance = np.minimum(distance_to(nuclei == 5), distance_to(nuclei == 2))
+        assert np.array_equal(found.cytoplasm, np.where((distance > 1) & (distance <= 4), found.cells, 0))
+    lonely = np.where(nuclei == 5, nuclei, 0)
+    found = pair(lonely, apart, reach=4)
+    assert found.cells_without_nucleus == 1
+    assert set(np.unique(found.cytoplasm)) == {0, 1}  # a cell without nucleus has no ring
+
+
 def test_grown_cells_pair_with_their_nuclei():
     nuclei = two_nuclei()
     found = pair(nuclei, grow(nuclei, None, 12))

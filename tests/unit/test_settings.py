@@ -111,6 +111,7 @@ def test_settings_travel_as_json(section: type[Section]) -> None:
         ({"segment": {"percentiles": [0, 101]}}, "0.0, 101.0 found"),
         ({"segment": {"labels": {"nuclei": None, "cells": None}}}, "name at least one label image"),
         ({"segment": {"labels": {"nuclei": None}}}, "method grow starts from nuclei"),
+        ({"segment": {"labels": {"cytoplasm_gap": 3, "cytoplasm_reach": 3}}}, "leaves nothing beyond cytoplasm_gap 3"),
         ({"segment": {"labels": {"nuclei": {"channels": ["a", "b", "c"]}}}}, "at most 2 items"),
         ({"ingest": {"wells_per_job": 0}}, "greater than 0"),
         ({"ingest": {"channels": {"1": {"name": "DNA", "colour": "blue"}}}}, "match pattern"),

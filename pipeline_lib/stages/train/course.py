@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline_lib.api import ImageSettings, segment_image
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import renumber
+from pipeline_lib.evaluation import column, compare, contender, summarise
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.metrics import average_precision
 from pipeline_lib.nets.flownet import DEFAULT_DIAMETER, FlowNet
 from pipeline_lib.segmentation import RunSettings, prepare_network
 from pipeline_lib.settings import TrainSettings
@@ -27,8 +25,8 @@ from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.stages.train.finish import finish
 from pipeline_lib.tiling.predict import pick_device, pick_precision
 from pipeline_lib.training.crops import Crops
-from pipeline_lib.training.examples import TrainingImages, object_diameter, prepare
-from pipeline_lib.training.learning import Learner, learning_rate, start_from
+from pipeline_lib.training.examples import TrainingImages, prepare
+from pipeline_lib.training.learning import Learner, learning_rate, mean_of, start_from
 
 TOLD_EVERY = 20  # steps whose losses are told as one mean; checkpoints lie between two such rounds
 KEEP_EVERY = 300.0  # seconds between two checkpoints
@@ -81,6 +79,8 @@ def train(settings: TrainSettings, files: ModelFiles) -> None:
         files.draw_curve(progress.losses, progress.scores)
 
     def score() -> None:
+        if progress.scores and progress.scores[-1]["step"] == learner.steps:
+            return  # a training that was over already
         progress.scores.append({"step": learner.steps, **_score(learner.weights(), tried, settings)})
 
     crops = Crops(sets, float(learner.net.diam_mean), settings.seed, settings.augment)
@@ -162,10 +162,10 @@ def _network(settings: TrainSettings, sets: Sequence[TrainingImages]) -> FlowNet
     torch.manual_seed(settings.seed)
     net = FlowNet()
     diameter = DEFAULT_DIAMETER
-    if settings.start is not None:
-        weights = load_weights(find_weights(settings.start))
-        start_from(net, weights.state)
-        diameter = weights.diam_mean
+    if settings.starts:
+        weights = [load_weights(find_weights(name)) for name in settings.starts]
+        start_from(net, mean_of([one.state for one in weights]))
+        diameter = weights[0].diam_mean
     known = [e.diameter for one in sets for e in one.examples if not math.isnan(e.diameter)]
     net.diam_mean.fill_(settings.diam_mean or diameter)
     net.diam_labels.fill_(sum(known) / len(known))
@@ -176,18 +176,12 @@ def _score(
     state: Mapping[str, Tensor], tried: Mapping[str, Sequence[Labelled]], settings: TrainSettings
 ) -> dict[str, float]:
     """Set and kind, overlap -> mean average precision of the weights, the true diameter given."""
-    network = prepare_network(state, RunSettings(settings.device, settings.precision))
-    found: dict[str, list[Any]] = {}
-    for name, images in tried.items():
-        for one in images:
-            truth = renumber(one.labels)
-            diameter = object_diameter(truth)
-            chosen = ImageSettings(diameter=network.diam_labels if math.isnan(diameter) else diameter)
-            scores = average_precision(truth, segment_image(network, one.image, chosen), TRIED_AT)
-            found.setdefault(f"{name} {one.kind}".strip(), []).append(scores)
-    means = {name: sum(rows) / len(rows) for name, rows in found.items()}
+    if not tried:
+        return {}
+    network = contender(prepare_network(state, RunSettings(settings.device, settings.precision)))
+    summary = summarise(compare(tried.items(), {settings.name: network}, "true"))
     return {
-        f"{name} AP@{at}": round(float(v), 4)
-        for name, row in means.items()
-        for at, v in zip(TRIED_AT, row, strict=True)
+        f"{row['set']} {row['kind']}".strip() + f" AP@{at}": round(float(row[column("ap", at)]), 4)
+        for _, row in summary.iterrows()
+        for at in TRIED_AT
     }

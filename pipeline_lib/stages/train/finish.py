@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -50,8 +51,10 @@ def _data(settings: TrainSettings) -> str:
 
 
 def _recipe(settings: TrainSettings, steps: int) -> str:
+    names = [Path(name).stem for name in settings.starts]
+    start = f"the mean of {', '.join(names)}" if len(names) > 1 else "".join(names) or "chance"
     return (
-        f"from {settings.start or 'chance'}, {steps:,} steps of {settings.batch_size} crops of {settings.crop} x "
+        f"from {start}, {steps:,} steps of {settings.batch_size} crops of {settings.crop} x "
         f"{settings.crop}, AdamW {settings.learning_rate:g} with schedule {settings.schedule}, weight averaging "
         f"{settings.average:g}"
     )

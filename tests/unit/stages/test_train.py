@@ -146,10 +146,13 @@ def test_nothing_that_is_due_displaces_what_is_due_as_often(
 
 
 def test_a_finished_training_is_not_trained_further(pairs: Path, tmp_path: Path) -> None:
-    files = trained(pairs, tmp_path / "mine")
-    before = entries(files)
+    tried = [TrainingSet(name="tried", folder=str(pairs))]
+    files = trained(pairs, tmp_path / "mine", validation=tried)
+    before, scores = entries(files), (files.folder / "validation.csv").read_text()
     files.weights.unlink()
-    assert all(torch.equal(value, before[key]) for key, value in entries(trained(pairs, tmp_path / "mine")).items())
+    again = entries(trained(pairs, tmp_path / "mine", validation=tried))
+    assert all(torch.equal(value, before[key]) for key, value in again.items())
+    assert (files.folder / "validation.csv").read_text() == scores
 
 
 def test_another_training_in_the_same_folder_is_refused(pairs: Path, tmp_path: Path) -> None:
@@ -193,6 +196,15 @@ def test_fine_tuning_starts_from_weights_and_keeps_their_diameter(pairs: Path, t
     start = load_weights(Path(course.__file__).parents[2] / "weights" / "starter_nuclei.safetensors")
     kernel = "upsample.up.res_up_1.conv.conv_1.conv.2.weight"
     assert 0 < float((weights.state[kernel] - start.state[kernel]).abs().max()) < 0.05
+
+
+def test_a_training_can_start_from_the_mean_of_several(pairs: Path, tmp_path: Path) -> None:
+    both = [str(trained(pairs, tmp_path / f"from-{seed}", seed=seed, steps=2).weights) for seed in (1, 2)]
+    files = trained(pairs, tmp_path / "mine", start=both, steps=1, learning_rate=1e-12)
+    key = "upsample.up.res_up_1.conv.conv_1.conv.2.weight"
+    first, second, mean = (load_weights(Path(file)).state[key].float() for file in (*both, files.weights))
+    assert torch.allclose(mean, (first + second) / 2, atol=1e-3)
+    assert "from the mean of from-1, from-2, 1 steps" in files.card.read_text()
 
 
 def test_faults_of_all_sets_are_told_at_once(tmp_path: Path) -> None:

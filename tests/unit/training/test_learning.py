@@ -12,7 +12,7 @@ from torch import nn
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.training.crops import Batch
-from pipeline_lib.training.learning import Learner, flow_loss, learning_rate, start_from
+from pipeline_lib.training.learning import Learner, flow_loss, learning_rate, mean_of, start_from
 
 CPU = torch.device("cpu")
 
@@ -84,6 +84,25 @@ def test_a_head_of_another_width_is_not_copied() -> None:
 def test_a_start_with_other_channels_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fit a network of 2 channels"):
         start_from(FlowNet(2), FlowNet(1).state_dict())
+
+
+def test_the_mean_of_weights_is_theirs_number_by_number() -> None:
+    torch.manual_seed(0)
+    first, second = FlowNet().state_dict(), FlowNet().state_dict()
+    mean = mean_of([first, first, second])
+    key = "upsample.up.res_up_1.conv.conv_1.conv.2.weight"
+    assert torch.allclose(mean[key], (2 * first[key] + second[key]) / 3, atol=1e-7)
+    assert {name: value.dtype for name, value in mean.items()} == {n: value.dtype for n, value in first.items()}
+    assert all(torch.equal(value, first[name]) for name, value in mean_of([first]).items())
+
+
+def test_weights_that_do_not_fit_each_other_have_no_mean() -> None:
+    first, other = FlowNet().state_dict(), FlowNet().state_dict()
+    with pytest.raises(ValueError, match="networks with other channels"):
+        mean_of([first, FlowNet(1).state_dict()])
+    other["diam_mean"] = torch.tensor([17.0])
+    with pytest.raises(ValueError, match=r"diameters of \[17.0, 30.0\] pixels"):
+        mean_of([first, other])
 
 
 def test_one_batch_can_be_learnt_by_heart() -> None:
