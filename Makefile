@@ -88,8 +88,9 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	    cp .training/$$diameter/evaluation.png $(JUDGED)/$$diameter-diameter.png || exit 1; \
 	done
 
-train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1/training.yaml says (needs the shared data; goes on after a kill)
-	wellpose train --config docs/models/wellpose-1/training.yaml --out .training/wellpose-1
+train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says, twice over an hour (shared data; goes on after a kill)
+	wellpose train --config docs/models/wellpose-1/first/training.yaml --out .training/wellpose-1-first
+	wellpose train --config docs/models/wellpose-1/second/training.yaml --out .training/wellpose-1
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3

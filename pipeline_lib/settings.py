@@ -203,7 +203,7 @@ class SegmentSettings(Section):
         return self
 
 
-FeatureGroup = Literal["shape", "intensity", "radial", "texture", "granularity"]
+FeatureGroup = Literal["shape", "intensity", "radial", "texture", "granularity", "correlation"]
 
 
 class MeasureSettings(Section):
@@ -211,7 +211,9 @@ class MeasureSettings(Section):
 
     wells_per_job: PositiveInt = scheduling(16, "Wells that one job measures")
     features: tuple[FeatureGroup, ...] = Field(
-        ("shape", "intensity", "radial"), min_length=1, description="Groups of features, per object and channel"
+        ("shape", "intensity", "radial"),
+        min_length=1,
+        description="Groups of features, per object and channel, or pair of channels",
     )
 
 

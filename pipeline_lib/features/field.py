@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -96,16 +97,16 @@ def _measure_part(
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
     """Columns without the name of the object, each with the values, (n,), of objects 1..n."""
     for group in groups:
-        for channel, values in pixels.items() if group.per_channel else [("", np.zeros(labels.shape))]:
-            for feature, measured in measure(group, labels, values).items():
-                yield _with_channel(feature, channel), measured
+        for channels in combinations(pixels, group.channels):
+            for feature, measured in measure(group, labels, *(pixels[name] for name in channels)).items():
+                yield _with_channels(feature, channels), measured
 
 
-def _with_channel(feature: str, channel: str) -> str:
-    """CellProfiler puts the channel between a feature's name, of which an axis is part, and its parameters."""
+def _with_channels(feature: str, channels: Sequence[str]) -> str:
+    """CellProfiler puts the channels between a feature's name, of which an axis is part, and its parameters."""
     words = feature.split("_")
     named = 3 if words[0] == "Location" else 2
-    return "_".join(filter(None, [*words[:named], channel, *words[named:]]))
+    return "_".join([*words[:named], *channels, *words[named:]])
 
 
 def _spread(values: NDArray[np.float64], numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

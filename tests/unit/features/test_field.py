@@ -142,12 +142,14 @@ def test_names_are_those_of_cellprofiler() -> None:
         "Cells_RadialDistribution_MeanFrac_DNA_1of4",
         "Nuclei_Texture_AngularSecondMoment_DNA_3_00_256",
         "Cytoplasm_Granularity_16_GFP",
+        "Cells_Correlation_Correlation_DNA_GFP",
         "Cells_Children_Nuclei_Count",
         "Cells_Intensity_Log2NucleusCytoplasmRatio_GFP",
     } <= set(columns)
     assert not [name for name in columns if name.endswith("_Z") or "_Z_" in name]
-    groups = {len(feature_columns(["cells"], ["DNA"], [name])) - 2: name for name in ALL}
-    assert groups == {25: "shape", 19: "intensity", 12: "radial", 52: "texture", 16: "granularity"}
+    groups = {name: len(feature_columns(["cells"], ["DNA"], [name])) - 2 for name in ALL}
+    assert groups == {"shape": 25, "intensity": 19, "radial": 12, "texture": 52, "granularity": 16, "correlation": 0}
+    assert len(feature_columns(["cells"], ["DNA", "GFP", "RFP"], ["correlation"])) == 2 + 3 * 2  # every two, two each
 
 
 def test_ratios_need_both_parts_and_the_intensities() -> None:
