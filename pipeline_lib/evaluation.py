@@ -24,7 +24,6 @@ ALL_KINDS = "(all)"
 Image: TypeAlias = NDArray[Any]
 Labels: TypeAlias = NDArray[np.uint32]
 Diameter: TypeAlias = float | Literal["true", "estimate"]
-Progress: TypeAlias = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,6 @@ def compare(
     sets: Iterable[tuple[str, Iterable[Labelled]]],
     contenders: Mapping[str, Contender],
     diameter: Diameter = "estimate",
-    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Have every network segment every image, and score what it found.
 
@@ -56,7 +54,6 @@ def compare(
         contenders: By the names of their weights.
         diameter: In pixels, for all images. `estimate`: each network finds it in each image. `true`: the median of the
             true objects of each image, at least 5; where there is none, that of the network's training objects.
-        progress: Told the set and the image that come next.
 
     Returns:
         One row for each image and network. Columns: `set`, `kind`, `name`, `weights`, `n_true`, `n_pred`, `diameter`
@@ -70,8 +67,6 @@ def compare(
     for name, images in sets:
         seen = len(rows)
         for labelled in images:
-            if progress:
-                progress(name, labelled.name)
             for weights, contender in contenders.items():
                 what = {"set": name, "kind": labelled.kind, "name": labelled.name, "weights": weights}
                 try:

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from pipeline_lib.evaluation import (
     ERROR_THRESHOLDS,
     Contender,
     Diameter,
-    Progress,
     column,
     compare,
     contender,
@@ -36,6 +34,7 @@ from pipeline_lib.provenance import software
 from pipeline_lib.reporting.comparison import Comparison, Curves, render_comparison
 from pipeline_lib.reporting.curves import beside, draw_curves
 from pipeline_lib.settings import TrainingSet
+from pipeline_lib.stages._bar import counted
 from pipeline_lib.stages._noted import all_of, noted
 from pipeline_lib.stages._sets import count_sets, folder_set, open_set
 
@@ -97,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Compare, write the files, and show the table. Raises ValueError with everything that is wrong beforehand."""
-    sets, count, weights = _checked(parsed)
+    sets, counts, weights = _checked(parsed)
     contenders = {name: _contender(word, parsed) for name, word in weights.items()}
     made = {
         "sets": [one.model_dump(mode="json", exclude_defaults=True) for one in sets],
@@ -105,19 +104,18 @@ def run(parsed: argparse.Namespace) -> None:
         "settings": {name: getattr(parsed, name) for name in SETTINGS},
         "software": software(),
     }
-    with _progress(count) as progress:
-        opened = ((one.name, ahead(open_set(one))) for one in sets)
-        images = compare(opened, contenders, parsed.diameter, progress)
+    opened = ((one.name, counted(one.name, counts[one.name], ahead(open_set(one)))) for one in sets)
+    images = compare(opened, contenders, parsed.diameter)
     summary = summarise(images)
     _write(parsed.out, images, summary, made)
     sys.stdout.write(f"{_aligned(_shown(summary))}\n\nTables, page and picture: {parsed.out}\n")
 
 
-def _checked(parsed: argparse.Namespace) -> tuple[tuple[TrainingSet, ...], int, dict[str, str]]:
+def _checked(parsed: argparse.Namespace) -> tuple[tuple[TrainingSet, ...], dict[str, int], dict[str, str]]:
     """The sets, how many images they have, and the weights by their names. Raises ValueError with all faults."""
     faults: list[str] = []
     sets = noted(faults, lambda: _sets(parsed)) or ()
-    count = noted(faults, lambda: sum(count_sets(sets).values())) or 0
+    counts = noted(faults, lambda: count_sets(sets)) or {}
     words = list(dict.fromkeys(parsed.weights))
     for word in words:
         noted(faults, lambda word=word: find_weights(word))  # type: ignore[misc]  # mypy: cannot infer type of lambda
@@ -126,7 +124,7 @@ def _checked(parsed: argparse.Namespace) -> tuple[tuple[TrainingSet, ...], int, 
         faults.append(f"{parsed.out} holds {', '.join(there)}; give another --out, or --overwrite")
     if faults:
         raise all_of(faults)
-    return sets, count, dict(zip(_names(words), words, strict=True))
+    return sets, counts, dict(zip(_names(words), words, strict=True))
 
 
 def _sets(parsed: argparse.Namespace) -> tuple[TrainingSet, ...]:
@@ -207,25 +205,6 @@ def _aligned(table: pd.DataFrame) -> str:
         is_number = pd.api.types.is_numeric_dtype(values)
         columns.append([cell.rjust(width) if is_number else cell.ljust(width) for cell in cells])
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Progress]:
-    """A line on the terminal that says how far the work is, and vanishes at the end; nothing without a terminal."""
-    done = 0
-
-    def show(name: str, image: str) -> None:
-        nonlocal done
-        done += 1
-        sys.stderr.write(f"\r\x1b[K{done:,} of {count:,}: {name}, {image}")
-        sys.stderr.flush()
-
-    watched = sys.stderr.isatty()
-    try:
-        yield show if watched else lambda _name, _image: None
-    finally:
-        if watched:
-            sys.stderr.write("\r\x1b[K")
 
 
 def _diameter(word: str) -> Diameter:

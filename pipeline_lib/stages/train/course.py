@@ -19,7 +19,7 @@ from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.nets.flownet import DEFAULT_DIAMETER, FlowNet
 from pipeline_lib.segmentation import RunSettings, prepare_network
 from pipeline_lib.settings import TrainSettings
-from pipeline_lib.stages._bar import bar
+from pipeline_lib.stages._bar import bar, counted
 from pipeline_lib.stages._sets import count_sets, open_set, open_some
 from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.stages.train.finish import finish
@@ -146,11 +146,7 @@ def _training_images(settings: TrainSettings, device: torch.device) -> list[Trai
     counts = count_sets(settings.sets + settings.validation)
     made = []
     for one in settings.sets:
-        examples = []
-        with bar(one.name, counts[one.name]) as shown:
-            for labelled in open_set(one):
-                examples.append(prepare(labelled, device))
-                shown.update()
+        examples = [prepare(labelled, device) for labelled in counted(one.name, counts[one.name], open_set(one))]
         made.append(TrainingImages(one.name, examples, one.weight, one.diameter))
     if not any(example.inside.any() for one in made for example in one.examples):
         raise ValueError("train: no object in any image of any set; there is nothing to learn from")
