@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.core.labels import median_diameter, renumber
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER
 from pipeline_lib.metrics import THRESHOLDS, Scores, scores
-
-if TYPE_CHECKING:
-    from pipeline_lib.api import MaskSettings, Network
 
 ERROR_THRESHOLDS = (0.5, 0.75, 0.9)  # overlaps at which error rates are told
 ALL_KINDS = "(all)"
@@ -76,20 +73,6 @@ def compare(
         if len(rows) == seen:
             raise ValueError(f"set {name} has no images")
     return pd.DataFrame(rows)
-
-
-def contender(network: Network, masks: MaskSettings | None = None) -> Contender:
-    """A loaded network, which sees as many of the two channels as it takes. masks: how flows become objects."""
-    from pipeline_lib.api import ImageSettings, MaskSettings, find_diameter, segment_image
-
-    usual = ImageSettings(masks=masks or MaskSettings())
-
-    def segment(image: Image, diameter: float | None) -> tuple[Labels, float]:
-        read = image[: network.channels_in]
-        used = find_diameter(network, read, usual) if diameter is None else diameter
-        return segment_image(network, read, replace(usual, diameter=used)), used
-
-    return Contender(segment, network.diam_labels)
 
 
 def summarise(images: pd.DataFrame) -> pd.DataFrame:

@@ -143,17 +143,14 @@ class LabelSettings(Section):
     cytoplasm_reach: PositiveFloat | None = Field(
         None,
         le=500,
-        description="Cytoplasm ends this many pixels from its nucleus: a ring, as thick in cells that spread as in "
-        "round ones, which suits translocation; null: at the outline of the cell",
+        description="Cytoplasm ends this many pixels from its nucleus, as a ring; null: at the outline of the cell",
     )
 
     @model_validator(mode="after")
     def _makeable(self) -> LabelSettings:
         reach, gap = self.cytoplasm_reach, self.cytoplasm_gap
         if reach is not None and reach <= gap:
-            raise ValueError(
-                f"segment.labels: cytoplasm_reach {reach:g} leaves nothing beyond cytoplasm_gap {gap}; make it larger"
-            )
+            raise ValueError(f"segment.labels: cytoplasm_reach {reach:g} leaves nothing beyond cytoplasm_gap {gap}")
         if self.nuclei is None and self.cells is None:
             raise ValueError("segment.labels: nuclei and cells are both null; name at least one label image")
         if self.nuclei is None and isinstance(self.cells, GrowLabels):

@@ -21,7 +21,6 @@ from pipeline_lib.evaluation import (
     Diameter,
     column,
     compare,
-    contender,
     summarise,
 )
 from pipeline_lib.io.checksums import checksum
@@ -157,6 +156,7 @@ def _file(weights: str) -> dict[str, str]:
 def _contender(weights: str, parsed: argparse.Namespace) -> Contender:
     """A network, loaded, that segments as the flags say."""
     from pipeline_lib.api import MaskSettings, RunSettings, load_network
+    from pipeline_lib.stages._contender import contender
 
     network = load_network(weights, RunSettings(device=parsed.device, augment=parsed.augment))
     masks = MaskSettings(flow_threshold=parsed.flow_threshold, cellprob_threshold=parsed.cellprob_threshold)

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.evaluation import column, compare, contender, summarise
+from pipeline_lib.evaluation import column, compare, summarise
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.nets.flownet import DEFAULT_DIAMETER, FlowNet
 from pipeline_lib.segmentation import RunSettings, prepare_network
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.stages._bar import bar, counted
+from pipeline_lib.stages._contender import contender
 from pipeline_lib.stages._sets import count_sets, open_set, open_some
 from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.stages.train.finish import finish
