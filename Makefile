@@ -85,8 +85,8 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	$(JUDGE) --diameter true --out .training/true --weights wellpose-1 starter_nuclei
 	$(JUDGE) --diameter estimate --out .training/estimate --weights wellpose-1
 	for diameter in true estimate; do \
-	    cp .training/$$diameter/summary.csv $(WELLPOSE_1)/$$diameter-diameter.csv; \
-	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png; \
+	    cp .training/$$diameter/summary.csv $(WELLPOSE_1)/$$diameter-diameter.csv && \
+	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png || exit 1; \
 	done
 
 train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three hours (shared data; goes on after a kill)

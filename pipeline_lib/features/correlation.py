@@ -24,15 +24,16 @@ def correlation(
     """
     inside = labels > 0
     owner = labels[inside]
-    x, y = (_centred(owner, pixels[inside]) for pixels in (first, second))
+    areas = np.maximum(np.bincount(owner), 1)  # number 0 has no pixel here
+    x, y = (_centred(owner, areas, pixels[inside]) for pixels in (first, second))
     xx, yy, xy = (np.bincount(owner, product)[1:] for product in (x * x, y * y, x * y))
     return {"Correlation_Correlation": xy / np.sqrt(xx * yy), "Correlation_Slope": xy / xx}
 
 
-def _centred(owner: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _centred(owner: NDArray[np.int32], areas: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values without the mean of their object; exactly 0 in objects where all are equal."""
-    lowest = np.full(owner.max() + 1, np.inf)
+    lowest = np.full(len(areas), np.inf)
     np.minimum.at(lowest, owner, values)
     above = values - lowest[owner]
-    means = np.bincount(owner, above) / np.maximum(np.bincount(owner), 1)
+    means = np.bincount(owner, above) / areas
     return np.asarray(above - means[owner])
