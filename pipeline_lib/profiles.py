@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from pycytominer import normalize
 
 SPREAD_SUFFIX = "_MAD"
+RESPONDERS_SUFFIX = "_Responders"
 Z_PRIME_COLUMNS = [
     "Feature",
     "ZPrime",
@@ -63,6 +65,52 @@ def _counts(cells: pd.DataFrame) -> pd.DataFrame:
     """1 where a cell has an object, else 0; one column per object."""
     marks = {column: match["object"] for column in cells.columns if (match := _PRESENT.fullmatch(column))}
     return cells[list(marks)].notna().astype("int64").rename(columns={c: f"Count_{name}" for c, name in marks.items()})
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the cells that respond begin. rising: they lie above `at`, not below."""
+
+    feature: str
+    at: float
+    rising: bool
+
+
+def half_way(
+    wells: pd.DataFrame, features: Sequence[str], positive: pd.Series[bool], negative: pd.Series[bool]
+) -> list[Cut]:
+    """For each feature, half way between the median of the positive and that of the negative control wells.
+
+    A feature that is not known of both controls, or is the same in both, has no such cut: its `at` is NaN.
+    """
+    tops, bottoms = (wells.loc[mask, list(features)].median() for mask in (positive, negative))
+    middles = ((tops + bottoms) / 2).where(tops != bottoms)
+    return [Cut(name, float(middles[name]), bool(tops[name] > bottoms[name])) for name in features]
+
+
+def responders(cells: pd.DataFrame, by: Sequence[str], cuts: Sequence[Cut]) -> pd.DataFrame:
+    """The share (0..1) of the cells of each well that respond, under ``<feature>_Responders``.
+
+    An assay of many cells that do or do not respond is read most steadily by how many of them do: the share stays at
+    its ends, wherever the bulk of either kind lies from well to well.
+
+    Args:
+        cells: A cell table.
+        by: Columns that tell wells apart.
+        cuts: Where the cells that respond begin.
+
+    Returns:
+        One row per well with cells, sorted by `by`, with these columns. Cells without a feature are passed over; NaN
+        where no cell has it, or where the cut is NaN.
+    """
+    beyond = {
+        cut.feature + RESPONDERS_SUFFIX: ((cells[cut.feature] > cut.at) == cut.rising)
+        .astype(float)
+        .where(cells[cut.feature].notna() & np.isfinite(cut.at))
+        for cut in cuts
+    }
+    shares = pd.DataFrame({**cells[list(by)], **beyond}).groupby(list(by), sort=True).mean()
+    return shares.reset_index()
 
 
 def robust_z(wells: pd.DataFrame, features: Sequence[str], controls: pd.Series[bool]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ fields that only say how the work is scheduled (`wells_per_job`, `device`, ...).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -222,10 +222,15 @@ class AggregateSettings(Section):
     positive: tuple[str, ...] = Field(("positive",), description="Its values for positive controls; []: there are none")
     dose: str = Field("dose", description="Plate-map column with doses")
     compound: str = Field("compound", description="Plate-map column with compound names")
+    responders: tuple[str, ...] = Field(
+        (),
+        description="Features, as named in the tables of cells: each well also gets the share of its cells that lie on "
+        "the positive controls' side of half way between the controls, as `<feature>_Responders`",
+    )
 
     def plate_map_columns(self) -> PlateMapColumns:
         """The same choice as a plate map understands it."""
-        return PlateMapColumns(**self.model_dump())
+        return PlateMapColumns(**self.model_dump(exclude={"responders"}))
 
 
 class ReportSettings(Section):
@@ -377,23 +382,3 @@ def sections(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [section for argument in getattr(annotation, "__args__", ()) for section in sections(argument)]
-
-
-def section_at(location: Sequence[int | str]) -> type[Section]:
-    """The section at a path such as ("segment", "labels", "cells", "grow")."""
-    found: list[type[Section]] = [Settings]
-    for part in map(str, location):
-        inner = [
-            s
-            for section in found
-            if part in section.model_fields
-            for s in sections(section.model_fields[part].annotation)
-        ]
-        found = inner or [s for s in found if part == _method(s)] or found
-    return found[0]
-
-
-def _method(section: type[Section]) -> object:
-    """The value of `method` by which a section is chosen; None for most."""
-    field = section.model_fields.get("method")
-    return field.default if field else None

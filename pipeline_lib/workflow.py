@@ -25,7 +25,7 @@ from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.io.weights import WeightsError, checksums, find_weights
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
-from pipeline_lib.settings import Section, Settings, section_at
+from pipeline_lib.settings import Section, Settings, sections
 
 METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
 NOT_PER_PLATE = ("plates", "results", "analysis", "retry_failed", "train")
@@ -194,6 +194,26 @@ def _told(fault: Mapping[str, Any], source: str, columns: Sequence[str] = ()) ->
         return f"{source}: unknown key {where}; allowed here: {', '.join(allowed)}"
     found = "" if isinstance(fault["input"], Mapping | Section) else f" (found {fault['input']!r})"
     return f"{source}: {where or 'settings'}: {fault['msg'].removeprefix('Value error, ')}{found}"
+
+
+def section_at(location: Sequence[int | str]) -> type[Section]:
+    """The section at a path such as ("segment", "labels", "cells", "grow")."""
+    found: list[type[Section]] = [Settings]
+    for part in map(str, location):
+        inner = [
+            s
+            for section in found
+            if part in section.model_fields
+            for s in sections(section.model_fields[part].annotation)
+        ]
+        found = inner or [s for s in found if part == _method(s)] or found
+    return found[0]
+
+
+def _method(section: type[Section]) -> object:
+    """The value of `method` by which a section is chosen; None for most."""
+    field = section.model_fields.get("method")
+    return field.default if field else None
 
 
 def _is_inside(key: str, section: str) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -23,6 +24,11 @@ SWITCHES = (
     "--disable-sync",
     "--window-size=1400,900",
 )
+
+
+if not os.environ.get("CI"):  # where hypothesis has a profile of its own
+    hypothesis.settings.register_profile("busy", deadline=None)  # other programs may run beside the tests
+    hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline_lib.io.plate import OURS, read_attributes, read_info
 from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.tables import read_table, table_fingerprint, write_csv, write_table
 from pipeline_lib.paths import PlatePaths
-from pipeline_lib.profiles import aggregate_wells, robust_z, z_prime
+from pipeline_lib.profiles import aggregate_wells, half_way, responders, robust_z, z_prime
 from pipeline_lib.settings import AggregateSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import Outcome, plate_outcomes
@@ -30,7 +31,7 @@ def aggregate(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, AggregateSettings)
     outcomes = plate_outcomes(job.plate, job.wells)
-    wells = _wells(job, outcomes, job.settings)
+    wells = _with_responders(job.plate, _wells(job, outcomes, job.settings), job.settings.responders)
     features = [name for name in map(str, wells) if not name.startswith(NOT_FEATURES)]
     made_from = {well: table_fingerprint(job.plate.cells(well)) for well in outcomes}
     provenance = job.provenance(job.fingerprint(cells=made_from, wells=_told(wells)))
@@ -125,6 +126,35 @@ def _summaries(plate: PlatePaths, wells: Iterable[str]) -> pd.DataFrame:
     summaries = [aggregate_wells(table, KEYS) for table in tables]
     filled = [summary for summary in summaries if len(summary)] or summaries[:1]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=KEYS)
+
+
+def _with_responders(plate: PlatePaths, wells: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """The wells with the share of their cells that respond, by each feature; the controls say where that begins.
+
+    Raises:
+        ValueError: Cells have no such feature.
+    """
+    done = wells.loc[wells["Metadata_Status"] == "done", "Metadata_Well"].unique()
+    if not features or not len(done):
+        return wells
+    _check(features, wells)
+    cuts = half_way(wells, features, wells["Metadata_Role"] == "positive", wells["Metadata_Role"] == "negative")
+    if lost := [cut.feature for cut in cuts if np.isnan(cut.at)]:
+        log.warning("aggregate: no responders by %s: the controls do not differ, or lack it", ", ".join(lost))
+    shares = [responders(read_table(plate.cells(well)), KEYS, cuts) for well in done]
+    return wells.merge(pd.concat(shares, ignore_index=True), on=KEYS, how="left")
+
+
+def _check(features: Sequence[str], wells: pd.DataFrame) -> None:
+    known = [str(name) for name in wells if not str(name).startswith((*NOT_FEATURES, "Count_"))]
+    unknown = [name for name in features if name not in known]
+    if not unknown:
+        return
+    near = {near for name in unknown for near in get_close_matches(name, known, 3, 0.5)}
+    raise ValueError(
+        f"aggregate.responders: cells have no {', '.join(unknown)}; "
+        f"{len(known)} features are known, such as {', '.join(sorted(near) or known[:3])}; `measure.features` adds more"
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.profiles import Z_PRIME_COLUMNS, aggregate_wells, feature_names, robust_z, z_prime
+from pipeline_lib.profiles import (
+    Z_PRIME_COLUMNS,
+    Cut,
+    aggregate_wells,
+    feature_names,
+    half_way,
+    responders,
+    robust_z,
+    z_prime,
+)
 
 AREA = "Cells_AreaShape_Area"
 GFP = "Nuclei_Intensity_MeanIntensity_GFP"
@@ -143,3 +152,35 @@ def test_z_prime_needs_two_wells_of_each_control(roles: str) -> None:
     table = z_prime(pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0]}), ["a"], *masks(*roles))
     assert len(table) == 0
     assert list(table) == Z_PRIME_COLUMNS
+
+
+def test_half_way_between_the_controls_by_hand() -> None:
+    wells = pd.DataFrame({"Role": ["p", "p", "p", "n", "n", ""], "Up": [9.0, 7.0, 99.0, 1.0, 3.0, 0.0]})
+    wells = wells.assign(Down=-wells["Up"], Same=4.0, Lost=[np.nan] * 3 + [1.0] * 3)
+    cuts = half_way(wells, ["Up", "Down", "Same", "Lost"], wells["Role"] == "p", wells["Role"] == "n")
+    assert [(cut.feature, cut.rising) for cut in cuts[:2]] == [("Up", True), ("Down", False)]
+    assert [cut.at for cut in cuts[:2]] == [5.5, -5.5]
+    assert np.isnan([cut.at for cut in cuts[2:]]).all()
+
+
+def test_shares_of_responders_by_hand(cells: pd.DataFrame) -> None:
+    cuts = [Cut(AREA, 2.0, rising=True), Cut(GFP, 0.3, rising=False)]
+    shares = responders(cells, BY, cuts)
+    assert shares["Metadata_Well"].tolist() == ["A01", "B02"]
+    assert shares[f"{AREA}_Responders"].tolist() == [1 / 3, 1.0]  # 1, 5, 2 and 10, 30
+    np.testing.assert_equal(shares[f"{GFP}_Responders"].to_numpy(), [1 / 2, np.nan])  # 0.5, 0.1, none and none, none
+    assert responders(cells, BY, [Cut(AREA, np.nan, rising=True)])[f"{AREA}_Responders"].isna().all()
+
+
+def test_no_cells_have_no_share(cells: pd.DataFrame) -> None:
+    shares = responders(cells.iloc[:0], BY, [Cut(AREA, 2.0, rising=True)])
+    assert list(shares) == [*BY, f"{AREA}_Responders"]
+    assert shares.empty
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=1), at=st.floats(-1e6, 1e6))
+def test_whoever_does_not_respond_upwards_does_so_downwards(values: list[float], at: float) -> None:
+    cells = pd.DataFrame({"Metadata_Well": "A01", AREA: values})
+    up, down = (responders(cells, ["Metadata_Well"], [Cut(AREA, at, rising)]).iloc[0, 1] for rising in (True, False))
+    assert up + down == pytest.approx(1)
+    assert up == np.mean(np.array(values) > at)

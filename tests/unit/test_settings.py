@@ -18,7 +18,6 @@ from pipeline_lib.settings import (
     Section,
     SegmentSettings,
     Settings,
-    section_at,
     sections,
 )
 
@@ -140,22 +139,6 @@ def test_a_channel_is_called_as_chosen_else_as_indexed_else_by_its_id() -> None:
     assert settings.channel_name("2", {"1": "DAPI", "2": "FITC"}) == "FITC"
     assert settings.channel_name("3", {}) == "Channel3"
     assert settings.channel_name("GFP", {}) == "GFP"
-
-
-@pytest.mark.parametrize(
-    ("path", "section"),
-    [
-        ((), Settings),
-        (("segment",), SegmentSettings),
-        (("segment", "labels"), LabelSettings),
-        (("segment", "labels", "nuclei"), NetworkLabels),
-        (("segment", "labels", "cells", "grow"), GrowLabels),
-        (("segment", "labels", "cells", "network"), NetworkLabels),
-        (("ingest", "channels", "1"), sections(IngestSettings.model_fields["channels"].annotation)[0]),
-    ],
-)
-def test_the_section_at_a_path(path: tuple[str, ...], section: type[Section]) -> None:
-    assert section_at(path) is section
 
 
 def test_plate_map_columns_are_those_of_the_aggregate_section() -> None:

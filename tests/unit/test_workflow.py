@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.core.wells import row_column, well_name
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
-from pipeline_lib.settings import Settings
-from pipeline_lib.workflow import ConfigError, Plate, Workflow, load_workflow
+from pipeline_lib.settings import (
+    GrowLabels,
+    IngestSettings,
+    LabelSettings,
+    NetworkLabels,
+    Section,
+    SegmentSettings,
+    Settings,
+    sections,
+)
+from pipeline_lib.workflow import ConfigError, Plate, Workflow, load_workflow, section_at
 
 MAP = "well,role,dose\nA01,negative,0\nA02,positive,9\n"
 CHANNELS = ("DNA", "GFP")
@@ -431,3 +440,19 @@ def test_a_finished_plate_has_its_report_and_every_record() -> None:
         ]
     )
     assert set(BATCH_STAGES) == {"ingest", "segment", "measure"}
+
+
+@pytest.mark.parametrize(
+    ("path", "section"),
+    [
+        ((), Settings),
+        (("segment",), SegmentSettings),
+        (("segment", "labels"), LabelSettings),
+        (("segment", "labels", "nuclei"), NetworkLabels),
+        (("segment", "labels", "cells", "grow"), GrowLabels),
+        (("segment", "labels", "cells", "network"), NetworkLabels),
+        (("ingest", "channels", "1"), sections(IngestSettings.model_fields["channels"].annotation)[0]),
+    ],
+)
+def test_the_section_at_a_path(path: tuple[str, ...], section: type[Section]) -> None:
+    assert section_at(path) is section

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import create_plate, read_attributes, write_well
 from pipeline_lib.io.records import read_json, write_json
+from pipeline_lib.io.tables import write_table
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import IngestSettings, SegmentSettings
 from pipeline_lib.stages._job import Job
 from pipeline_lib.stages._plate import plate_outcomes
-from pipeline_lib.stages.aggregate import _profiles, _scores
+from pipeline_lib.stages.aggregate import _profiles, _scores, _with_responders
 from pipeline_lib.stages.calibrate import calibrate
 from pipeline_lib.stages.complete import complete
 
@@ -95,3 +98,38 @@ def test_scores_compare_wells_with_the_controls_of_their_time_point() -> None:
     at = profiles.set_index(["Metadata_Well", "Metadata_Timepoint"])["Area"]
     assert at["B01", 0] == pytest.approx((20 - 2) / 1.4826)
     assert at["B01", 1] == pytest.approx((40 - 4) / (2 * 1.4826))
+
+
+RATIO = "Cells_Intensity_MeanIntensity_GFP"
+
+
+def wells_of(plate: PlatePaths, cells: dict[str, list[float]], roles: Sequence[str]) -> pd.DataFrame:
+    """The aggregated table of wells whose cells have these values of one feature."""
+    for well, values in cells.items():
+        write_table(
+            pd.DataFrame({"Metadata_Well": well, "Metadata_Timepoint": 0, RATIO: values}), plate.cells(well), {}
+        )
+    told = {"Metadata_Well": list(cells), "Metadata_Timepoint": 0, "Metadata_Role": roles, "Metadata_Status": "done"}
+    return pd.DataFrame({**told, RATIO: [float(np.median(values)) for values in cells.values()]})
+
+
+def test_each_well_gets_its_share_of_responders(plate: PlatePaths) -> None:
+    wells = wells_of(plate, {"A01": [1, 1, 9], "A02": [11, 11, 7, 3], "B01": [2, 8]}, ["negative", "positive", ""])
+    shares = _with_responders(plate, wells, [RATIO])[f"{RATIO}_Responders"]  # half way: (1 + 9) / 2
+    assert shares.tolist() == [1 / 3, 3 / 4, 1 / 2]
+    lost = wells.assign(Metadata_Status=["done", "done", "quarantined"])
+    shares = _with_responders(plate, lost, [RATIO])[f"{RATIO}_Responders"]
+    assert shares.isna().tolist() == [False, False, True]
+    pd.testing.assert_frame_equal(_with_responders(plate, wells, []), wells)
+
+
+def test_without_both_controls_no_cell_responds(plate: PlatePaths, caplog: pytest.LogCaptureFixture) -> None:
+    wells = wells_of(plate, {"A01": [1, 1, 9], "A02": [11]}, ["negative", ""])
+    assert _with_responders(plate, wells, [RATIO])[f"{RATIO}_Responders"].isna().all()
+    assert f"no responders by {RATIO}" in caplog.text
+
+
+def test_a_feature_that_no_cell_has_is_told_with_the_nearest(plate: PlatePaths) -> None:
+    wells = wells_of(plate, {"A01": [1.0]}, ["negative"])
+    with pytest.raises(ValueError, match=f"no Cells_Intensity_MeanIntensty_GFP; 1 features are known.*{RATIO}"):
+        _with_responders(plate, wells, ["Cells_Intensity_MeanIntensty_GFP"])
