@@ -91,10 +91,12 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png || exit 1; \
 	done
 
-train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three hours (shared data; goes on after a kill)
+train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a half hours (shared data; goes on after a kill)
 	wellpose train --config $(WELLPOSE_1)/first/training.yaml --out .training/wellpose-1-first
 	wellpose train --config $(WELLPOSE_1)/second/training.yaml --out .training/wellpose-1-second
-	wellpose train --config $(WELLPOSE_1)/third/training.yaml --out .training/wellpose-1
+	wellpose train --config $(WELLPOSE_1)/third/training.yaml --out .training/wellpose-1-third
+	wellpose train --config $(WELLPOSE_1)/fourth/training.yaml --out .training/wellpose-1-fourth
+	wellpose train --config $(WELLPOSE_1)/fifth/training.yaml --out .training/wellpose-1
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3

@@ -313,7 +313,11 @@ class TrainSettings(Section):
     diam_mean: PositiveFloat | None = Field(
         None, description="Object diameter in pixels the network works at; null: that of `start`, or 30"
     )
-    steps: PositiveInt = Field(20000, description="Optimiser steps; `minutes` may end the training before")
+    steps: int = Field(
+        20000,
+        ge=0,
+        description="Optimiser steps; `minutes` may end the training before; 0: the start as it is, with a size model",
+    )
     minutes: PositiveFloat | None = Field(
         None,
         description="Time to train for, loading and validation left out; the schedule follows whichever is over first",

@@ -47,7 +47,8 @@ class Progress:
     def done(self, steps: int, settings: TrainSettings) -> float:
         """Which share of the training is over, 0..1."""
         by_time = self.seconds / (60 * settings.minutes) if settings.minutes else 0.0
-        return min(1.0, max(steps / settings.steps, by_time))
+        by_steps = steps / settings.steps if settings.steps else 1.0
+        return min(1.0, max(by_steps, by_time))
 
 
 @contextmanager

@@ -72,7 +72,9 @@ class ModelFiles:
                     writer.writerows(rows)
 
     def draw_curve(self, losses: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> None:
-        """Write `curve.png`: the loss, and below it the validation scores, over the steps."""
+        """Write `curve.png`: the loss, and below it the validation scores, over the steps; none without steps."""
+        if not losses:
+            return
         steps = [row["step"] for row in losses]
         series = {"loss": (steps, [row["loss"] for row in losses])}
         pictures = [draw_curves(series, self.name, "step", "training loss", log_y=True)]

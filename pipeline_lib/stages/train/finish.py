@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,11 @@ def _data(settings: TrainSettings) -> str:
 
 
 def _recipe(settings: TrainSettings, steps: int) -> str:
-    names = [Path(name).stem for name in settings.starts]
-    start = f"the mean of {', '.join(names)}" if len(names) > 1 else "".join(names) or "chance"
+    counts = Counter(Path(name).stem for name in settings.starts)
+    names = [f"{count} x {name}" if count > 1 else name for name, count in counts.items()]
+    start = f"the mean of {', '.join(names)}" if len(names) > 1 else "".join(counts) or "chance"
+    if not steps:
+        return f"{start}, as it is"
     return (
         f"from {start}, {steps:,} steps of {settings.batch_size} crops of {settings.crop} x "
         f"{settings.crop}, AdamW {settings.learning_rate:g} with schedule {settings.schedule}, weight averaging "

@@ -198,13 +198,17 @@ def test_fine_tuning_starts_from_weights_and_keeps_their_diameter(pairs: Path, t
     assert 0 < float((weights.state[kernel] - start.state[kernel]).abs().max()) < 0.05
 
 
-def test_a_training_can_start_from_the_mean_of_several(pairs: Path, tmp_path: Path) -> None:
-    both = [str(trained(pairs, tmp_path / f"from-{seed}", seed=seed, steps=2).weights) for seed in (1, 2)]
-    files = trained(pairs, tmp_path / "mine", start=both, steps=1, learning_rate=1e-12)
-    key = "upsample.up.res_up_1.conv.conv_1.conv.2.weight"
-    first, second, mean = (load_weights(Path(file)).state[key].float() for file in (*both, files.weights))
-    assert torch.allclose(mean, (first + second) / 2, atol=1e-3)
-    assert "from the mean of from-1, from-2, 1 steps" in files.card.read_text()
+def test_a_mean_of_several_weights_needs_no_training(pairs: Path, tmp_path: Path) -> None:
+    one, two = (str(trained(pairs, tmp_path / f"from-{seed}", seed=seed, steps=2).weights) for seed in (1, 2))
+    files = trained(pairs, tmp_path / "mine", start=[one, one, two], steps=0, size_draws=2)
+    first, second, mean = (load_weights(Path(file)).state for file in (one, two, files.weights))
+    for key, value in mean.items():
+        expected = (2 * first[key].float() + second[key].float()) / 3
+        torch.testing.assert_close(value.float(), expected, atol=1e-3, rtol=1e-3)
+    assert "the mean of 2 x from-1, from-2, as it is" in files.card.read_text()
+    assert files.sizes.exists()
+    assert not (files.folder / "losses.csv").exists()
+    assert not (files.folder / "curve.png").exists()
 
 
 def test_faults_of_all_sets_are_told_at_once(tmp_path: Path) -> None:
