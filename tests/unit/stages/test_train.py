@@ -256,7 +256,7 @@ def test_the_command_trains_on_a_folder(pairs: Path, tmp_path: Path) -> None:
     ("words", "told"),
     [
         ([], "no set of images"),
-        (["{pairs}", "--steps", "0"], "greater than 0"),
+        (["{pairs}", "--steps=-1"], "greater than or equal to 0"),
         (["{pairs}", "--start", "nonsense"], "no weights named 'nonsense'"),
         (["{pairs}", "--config", "{tmp}/absent.yaml"], "absent.yaml"),
     ],
