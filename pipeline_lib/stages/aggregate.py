@@ -15,7 +15,15 @@ from pipeline_lib.io.plate import OURS, read_attributes, read_info
 from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.tables import read_table, table_fingerprint, write_csv, write_table
 from pipeline_lib.paths import PlatePaths
-from pipeline_lib.profiles import aggregate_wells, half_way, responders, robust_z, z_prime
+from pipeline_lib.profiles import (
+    SPREAD_SUFFIX,
+    aggregate_wells,
+    feature_names,
+    half_way,
+    responders,
+    robust_z,
+    z_prime,
+)
 from pipeline_lib.settings import AggregateSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import Outcome, plate_outcomes
@@ -146,7 +154,9 @@ def _with_responders(plate: PlatePaths, wells: pd.DataFrame, features: Sequence[
 
 
 def _check(features: Sequence[str], wells: pd.DataFrame) -> None:
-    known = [str(name) for name in wells if not str(name).startswith((*NOT_FEATURES, "Count_"))]
+    known = [
+        name for name in feature_names(wells) if not name.startswith(NOT_FEATURES) and not name.endswith(SPREAD_SUFFIX)
+    ]
     unknown = [name for name in features if name not in known]
     if not unknown:
         return

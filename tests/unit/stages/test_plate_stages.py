@@ -133,3 +133,9 @@ def test_a_feature_that_no_cell_has_is_told_with_the_nearest(plate: PlatePaths) 
     wells = wells_of(plate, {"A01": [1.0]}, ["negative"])
     with pytest.raises(ValueError, match=f"no Cells_Intensity_MeanIntensty_GFP; 1 features are known.*{RATIO}"):
         _with_responders(plate, wells, ["Cells_Intensity_MeanIntensty_GFP"])
+
+
+def test_a_spread_of_a_well_is_no_feature_of_its_cells(plate: PlatePaths) -> None:
+    wells = wells_of(plate, {"A01": [1.0]}, ["negative"]).assign(**{f"{RATIO}_MAD": 0.5, "Quality_Focus_GFP": 1.0})
+    with pytest.raises(ValueError, match=f"no {RATIO}_MAD, Quality_Focus_GFP; 1 features are known"):
+        _with_responders(plate, wells, [f"{RATIO}_MAD", "Quality_Focus_GFP"])

@@ -198,6 +198,15 @@ def test_fine_tuning_starts_from_weights_and_keeps_their_diameter(pairs: Path, t
     assert 0 < float((weights.state[kernel] - start.state[kernel]).abs().max()) < 0.05
 
 
+def test_a_training_can_start_from_the_mean_of_several(pairs: Path, tmp_path: Path) -> None:
+    both = [str(trained(pairs, tmp_path / f"from-{seed}", seed=seed, steps=2).weights) for seed in (1, 2)]
+    files = trained(pairs, tmp_path / "mine", start=both, steps=1, learning_rate=1e-12)
+    key = "upsample.up.res_up_1.conv.conv_1.conv.2.weight"
+    first, second, mean = (load_weights(Path(file)).state[key].float() for file in (*both, files.weights))
+    assert torch.allclose(mean, (first + second) / 2, atol=1e-3)
+    assert "from the mean of from-1, from-2, 1 steps" in files.card.read_text()
+
+
 def test_a_mean_of_several_weights_needs_no_training(pairs: Path, tmp_path: Path) -> None:
     one, two = (str(trained(pairs, tmp_path / f"from-{seed}", seed=seed, steps=2).weights) for seed in (1, 2))
     files = trained(pairs, tmp_path / "mine", start=[one, one, two], steps=0, size_draws=2)
