@@ -15,6 +15,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 
 from pipeline_lib import __version__
 
@@ -23,6 +24,11 @@ REPORTED_PACKAGES = (
     "snakemake", "torch", "numpy", "scipy", "scikit-image", "numba", "zarr", "tifffile", "pandas", "cp_measure",
     "pycytominer", "pyarrow",
 )  # fmt: skip
+
+
+# CPython 3.11 counts the depth of all ast.parse calls of a process in one place, so that two at a time may end with
+# "AST constructor recursion depth mismatch" (gh-106905).
+_PARSING = Lock()
 
 
 def fingerprint(**parts: object) -> str:
@@ -70,7 +76,8 @@ def code_digest(stage: str) -> str:
 @cache
 def _module(text: str) -> tuple[str, frozenset[str]]:
     """What counts of a module, and the names it imports of ours. Cached: stages share most modules."""
-    tree = ast.parse(text)
+    with _PARSING:
+        tree = ast.parse(text)
     return _syntax(tree), frozenset(_imported(tree))
 
 

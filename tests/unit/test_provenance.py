@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -101,6 +105,30 @@ def test_every_stage_has_a_digest_of_its_own() -> None:
     assert all(len(digest) == 16 for digest in digests.values())
     assert len(set(digests.values())) == len(STAGES)
     assert code_digest("ingest") == code_digest.__wrapped__("ingest")
+
+
+def test_threads_may_ask_at_the_same_time() -> None:
+    """Wells of a batch do. A garbage collection while Python parses may hand the turn to another thread."""
+    wanted, threads = code_digest("ingest"), 4
+    for cached in (code_digest, provenance._module):
+        cached.cache_clear()
+    thresholds, together = gc.get_threshold(), Barrier(threads)
+
+    def hand_over(phase: str, info: dict[str, int]) -> None:
+        time.sleep(0)
+
+    def ask(stage: str) -> str:
+        together.wait()
+        return code_digest(stage)
+
+    gc.callbacks.append(hand_over)
+    gc.set_threshold(200)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            assert set(pool.map(ask, ["ingest"] * threads)) == {wanted}
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(hand_over)
 
 
 def test_a_stage_depends_on_what_it_imports_and_nothing_else() -> None:
