@@ -145,7 +145,8 @@ def z_prime(
 
     Returns:
         One row per feature, `Z_PRIME_COLUMNS`, best first; NaN where a feature has fewer than two values of either
-        control or equal means. No rows if there are fewer than two wells of either control.
+        control, equal means, or the same value in all wells of both: it is then too coarse to show how they spread,
+        as a median of whole pixels may be. No rows if there are fewer than two wells of either control.
     """
     if min(positive.sum(), negative.sum()) < 2:
         return pd.DataFrame(columns=Z_PRIME_COLUMNS)
@@ -154,5 +155,6 @@ def z_prime(
         values = wells.loc[mask, list(features)]
         table[f"{role}Mean"], table[f"{role}SD"], table[f"{role}N"] = values.mean(), values.std(ddof=1), values.count()
     gap = (table["PositiveMean"] - table["NegativeMean"]).abs()
-    table["ZPrime"] = 1 - 3 * (table["PositiveSD"] + table["NegativeSD"]) / gap.where(gap > 0)
+    spread = table["PositiveSD"] + table["NegativeSD"]
+    table["ZPrime"] = 1 - 3 * spread.where(spread > 0) / gap.where(gap > 0)
     return table.sort_values("ZPrime", ascending=False, kind="stable").reset_index()[Z_PRIME_COLUMNS]

@@ -127,13 +127,14 @@ def test_z_prime_by_hand() -> None:
             "bad": [1.0, 3.0, 2.0, 4.0, 99.0],
             "equal": [1.0, 3.0, 3.0, 1.0, 99.0],
             "single": [1.0, np.nan, 3.0, 1.0, 99.0],
-            "perfect": [5.0, 5.0, 1.0, 1.0, 99.0],
+            "coarse": [5.0, 5.0, 1.0, 1.0, 99.0],
+            "half": [5.0, 5.0, 1.0, 3.0, 99.0],
         }
     )
     table = z_prime(wells, list(wells), *masks("p", "p", "n", "n", ""))
     assert list(table) == Z_PRIME_COLUMNS
-    assert list(table["Feature"]) == ["perfect", "good", "bad", "equal", "single"]
-    expected = [1.0, 1 - 6 * np.sqrt(2) / 9, 1 - 6 * np.sqrt(2), np.nan, np.nan]
+    assert list(table["Feature"]) == ["good", "half", "bad", "equal", "single", "coarse"]
+    expected = [1 - 6 * np.sqrt(2) / 9, 1 - np.sqrt(2), 1 - 6 * np.sqrt(2), np.nan, np.nan, np.nan]
     np.testing.assert_allclose(table["ZPrime"], expected)
     good = table.set_index("Feature").loc["good"]
     assert (good["PositiveMean"], good["NegativeMean"], good["PositiveN"], good["NegativeN"]) == (11.0, 2.0, 2, 2)
