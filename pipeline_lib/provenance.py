@@ -39,7 +39,10 @@ def fingerprint(**parts: object) -> str:
 # Modules that carry settings, names and records to the code that computes: what they carry is fingerprinted itself.
 CARRIERS = {
     "__init__.py",
-    "settings.py",
+    "settings/__init__.py",
+    "settings/base.py",
+    "settings/plate.py",
+    "settings/training.py",
     "paths.py",
     "provenance.py",
     "stages/_job.py",

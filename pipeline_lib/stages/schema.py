@@ -21,7 +21,7 @@ README_HEAD = """\
 # Configuration
 
 `config.yaml` holds the settings of a run, `plates.tsv` its plates. Both are checked before any job starts, and all
-faults are told at once. This page and `config.yaml` are generated from `pipeline_lib/settings.py` by `make config`.
+faults are told at once. This page and `config.yaml` are generated from `pipeline_lib/settings` by `make config`.
 
 ## The plate sheet, `plates.tsv`
 

@@ -1,0 +1,55 @@
+"""Every choice a user can make, once: defaults, help text, JSON schema and `config/config.yaml` all come from here.
+
+One frozen section per stage. A section's `identity` is what decides whether work is current: everything but the
+fields that only say how the work is scheduled (`wells_per_job`, `device`, ...).
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline_lib.settings.base import Section, scheduling, sections
+from pipeline_lib.settings.plate import (
+    SYNTHETIC_PATTERN,
+    AggregateSettings,
+    ChannelSettings,
+    FeatureGroup,
+    GrowLabels,
+    IngestSettings,
+    LabelSettings,
+    MeasureSettings,
+    NetworkLabels,
+    Percentiles,
+    ReportSettings,
+    SegmentSettings,
+)
+from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, TrainingSet, TrainSettings
+
+__all__ = [
+    "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelSettings", "FeatureGroup",
+    "GrowLabels", "IngestSettings", "LabelSettings", "MeasureSettings", "NetworkLabels", "Percentiles",
+    "ReportSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
+    "sections",
+]  # fmt: skip
+
+
+class Settings(Section):
+    """The whole of `config/config.yaml`."""
+
+    plates: str = Field("config/plates.tsv", description="The plate sheet: id, folder, format, plate_map, overrides")
+    results: str = Field("results", description="Where everything is written")
+    analysis: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9][A-Za-z0-9-]*$",
+        description="Name of an analysis that stands beside the plain one and shares its ingested plate: its labels, "
+        "tables and report leave those of the others alone",
+    )
+    retry_failed: bool = Field(
+        default=False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
+    )
+    ingest: IngestSettings = IngestSettings()
+    segment: SegmentSettings = SegmentSettings()
+    measure: MeasureSettings = MeasureSettings()
+    aggregate: AggregateSettings = AggregateSettings()
+    report: ReportSettings = ReportSettings()
+    train: TrainSettings = TrainSettings()
