@@ -13,14 +13,15 @@ from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.devices import take_gpu, visible_gpus
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.segmentation import Network, RunSettings, prepare_network
+from pipeline_lib.segmentation import Network, prepare_network
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
+from pipeline_lib.tiling.placing import RunSettings
 
 
 def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
     """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
     run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
-    return prepare_network(load_weights(find_weights(made.weights)).state, run)
+    return prepare_network(load_weights(find_weights(made.weights)).state, run, name=made.weights)
 
 
 @cache

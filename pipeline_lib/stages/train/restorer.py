@@ -17,7 +17,7 @@ from pipeline_lib.io.weights import Weights as Frozen
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.restoration import Restorer, prepare_restorer, restore_fields
-from pipeline_lib.segmentation import RunSettings, prepare_network
+from pipeline_lib.segmentation import prepare_network
 from pipeline_lib.settings import RestorationTrainSettings
 from pipeline_lib.stages._contender import contender
 from pipeline_lib.stages.train.course import Course, Weights, follow
@@ -30,6 +30,7 @@ from pipeline_lib.stages.train.load import (
     training_images,
     validation_images,
 )
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.training.degrade import Kind, degrade
 from pipeline_lib.training.examples import TrainingImages, object_diameter
 from pipeline_lib.training.learning import Learner, Place, start_from

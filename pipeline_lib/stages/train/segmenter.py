@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from pipeline_lib.nets.flownet import DEFAULT_DIAMETER, FlowNet
-from pipeline_lib.segmentation import RunSettings, prepare_network
+from pipeline_lib.segmentation import prepare_network
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.stages._contender import contender
 from pipeline_lib.stages.train.course import Course, Weights, follow
@@ -21,6 +21,7 @@ from pipeline_lib.stages.train.load import (
     training_images,
     validation_images,
 )
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.training.crops import Batch, Crops
 from pipeline_lib.training.examples import TrainingImages
 from pipeline_lib.training.learning import Learner, Place, flow_loss, start_from
