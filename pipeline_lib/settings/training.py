@@ -58,8 +58,8 @@ class TrainingSet(Section):
 class LearningSettings(Section):
     """What every training is told, whatever its network is to do.
 
-    section: its name in the config. last_plateaus: of the schedule cyto3, when the rate is first halved and how long it then stays, as shares of the
-    training: the last 100 of 5000 epochs, ten times.
+    section: its name in the config. last_plateaus: of the schedule cyto3, when the rate is first halved and how long it
+    then stays, as shares of the training: the last 100 of 5000 epochs, ten times.
     """
 
     section: ClassVar[str] = "train"

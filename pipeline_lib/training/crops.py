@@ -80,9 +80,7 @@ class Crops:
         return cut
 
 
-def place(
-    shape: tuple[int, ...], size: int, scale: float, rng: np.random.Generator, *, turn: bool = True
-) -> Placement:
+def place(shape: tuple[int, ...], size: int, scale: float, rng: np.random.Generator, *, turn: bool = True) -> Placement:
     """Draw where a crop of `size` x `size` pixels lies in an image (Y, X) that is enlarged by `scale`.
 
     It is turned by any angle, or with turn=False by none, mirrored every other time, and within the image as far as

@@ -30,8 +30,8 @@ _SHORTEST = 8  # px; kernels end one pixel before
 class Preset(NamedTuple):
     """How often an image is made worse, and how much.
 
-    noise, blur, sampling: probabilities. rate: of the gamma distribution of photons: a smaller one is less noise. reach:
-    largest sigma, as a multiple of the smallest. even: the same along y and x; else along y almost alone.
+    noise, blur, sampling: probabilities. rate: of the gamma distribution of photons: a smaller one is less noise.
+    reach: largest sigma, as a multiple of the smallest. even: the same along y and x; else along y almost alone.
     """
 
     noise: float
@@ -123,7 +123,9 @@ def sample(image: Tensor, factor: int, even: bool = True) -> Tensor:  # noqa: FB
 def shot_noise(images: Tensor, photons: Numbers, rng: np.random.Generator) -> Tensor:
     """Numbers of photons in place of the values of a batch (N, 1, Y, X), for `photons` > 0 where the value is 1."""
     generator = torch.Generator(images.device).manual_seed(int(rng.integers(2**62)))
-    expected = images * torch.from_numpy(np.maximum(photons, 1).astype(np.float32)).to(images.device)[:, None, None, None]
+    expected = (
+        images * torch.from_numpy(np.maximum(photons, 1).astype(np.float32)).to(images.device)[:, None, None, None]
+    )
     noisy = torch.from_numpy(photons > 0).to(images.device)[:, None, None, None]
     return torch.where(noisy, torch.poisson(expected, generator), images)
 

@@ -17,7 +17,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from pipeline_lib.nets.flownet import EncoderLevel, FlowNet
 from pipeline_lib.settings import LearningSettings
 from pipeline_lib.tiling.predict import FLOW_UNIT, pick_device, pick_precision
-from pipeline_lib.training.crops import Batch
 
 _UNSEEN = 1e-6  # variance of an input channel that held nothing in all of a training
 State = dict[str, Any]
@@ -30,12 +29,21 @@ class Shown(Protocol):
     def images(self) -> Tensor: ...
 
 
+class Truth(Shown, Protocol):
+    """A batch with what is in its images. flows: (N, 2, S, S), y first. inside: (N, S, S), 0 or 1."""
+
+    @property
+    def flows(self) -> Tensor: ...
+    @property
+    def inside(self) -> Tensor: ...
+
+
 B = TypeVar("B", bound=Shown)
 Loss = Callable[[Tensor, B], Tensor]
 """From a network's output (N, C_out, S, S), float32, and the batch it saw to one number."""
 
 
-def flow_loss(output: Tensor, batch: Batch) -> Tensor:
+def flow_loss(output: Tensor, batch: Truth) -> Tensor:
     """Half the mean squared error of the flows plus the cross entropy of the cell logit: means over all pixels.
 
     output: (N, 3, S, S), whose flows the network gives five times as long.
@@ -47,8 +55,8 @@ def flow_loss(output: Tensor, batch: Batch) -> Tensor:
 def learning_rate(settings: LearningSettings, done: float) -> float:
     """The rate when a share `done` (0..1) of the training is over: a linear warm-up, then the schedule.
 
-    cosine falls to 0 along half a wave. cyto3 is constant and halves again and again towards the end, as Cellpose's does
-    for a network of this kind. constant stays.
+    cosine falls to 0 along half a wave. cyto3 is constant and halves again and again towards the end, as Cellpose's
+    does for a network of this kind. constant stays.
     """
     if done < settings.warm_up:
         return settings.learning_rate * done / settings.warm_up
@@ -126,7 +134,7 @@ class Place:
     def settle(self, net: FlowNet) -> FlowNet:
         """The network, moved there."""
         net = net.to(self.device)
-        return net.to(memory_format=torch.channels_last) if self.channels_last else net  # type: ignore[call-overload, no-any-return]
+        return net.to(memory_format=torch.channels_last) if self.channels_last else net  # type: ignore[call-overload]
 
     def arranged(self, images: Tensor) -> Tensor:
         """Images (N, C, S, S) in the memory layout of the networks."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from pipeline_lib.nets.flownet import FlowNet, build, style_of
+from pipeline_lib.nets.flownet import build, style_of
 from pipeline_lib.settings import RestorationTrainSettings
 from pipeline_lib.training.crops import Batch, Draws, cut_out, place
 from pipeline_lib.training.degrade import degrade
@@ -58,7 +58,9 @@ class RestorationCrops:
         ]
         clean = torch.stack([one.image[:1] for one in windows])
         worse = degrade(clean, diameters.tolist(), settings.kind, rng)
-        pairs = [replace(one, image=torch.stack([bad, one.image[0]])) for one, bad in zip(windows, worse[:, 0], strict=True)]
+        pairs = [
+            replace(one, image=torch.stack([bad, one.image[0]])) for one, bad in zip(windows, worse[:, 0], strict=True)
+        ]
         crops = [self._crop(pair, self._diam_mean / d, rng) for pair, d in zip(pairs, diameters, strict=True)]
         images, flows, inside = (torch.stack(parts) for parts in zip(*crops, strict=True))
         return RestorationBatch(images[:, :1], images[:, 1:], flows, inside)
@@ -108,8 +110,8 @@ class RestorationLoss:
 def perceptual_loss(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """How differently the channels of two encoders' maps (N, C, H, W), level by level, go together.
 
-    The squared differences of their correlations, in units of the wanted ones' variance: mean over pairs of channels, sum
-    over levels, mean over images.
+    The squared differences of their correlations, in units of the wanted ones' variance: mean over pairs of channels,
+    sum over levels, mean over images.
     """
     total = maps[0].new_zeros(len(maps[0]), dtype=torch.float32)
     for found, clean in zip(maps, wanted, strict=True):
