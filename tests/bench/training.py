@@ -29,10 +29,10 @@ from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.synthesis import draw_varied_field
-from pipeline_lib.tiling.predict import pick_device, pick_precision
+from pipeline_lib.tiling.predict import pick_device
 from pipeline_lib.training.crops import Crops
 from pipeline_lib.training.examples import TrainingImages, prepare
-from pipeline_lib.training.learning import Learner
+from pipeline_lib.training.learning import Learner, Place, flow_loss
 
 IMAGES, SIDE = 8, 320
 

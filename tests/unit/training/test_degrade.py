@@ -75,9 +75,7 @@ def test_photons_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("rate", "mean"), [(0.7, 5.7), (0.1, 40), (0.03, 133)])
-def test_mean_numbers_of_photons_are_those_published(
-    rate: float, mean: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mean_numbers_of_photons_are_those_published(rate: float, mean: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "denoise", (module.DENOISE._replace(noise=1.0, rate=rate),))
     photons = draw([30.0] * 8000, "denoise", np.random.default_rng(1)).photons
     assert photons.mean() == pytest.approx(mean, rel=0.03)

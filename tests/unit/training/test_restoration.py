@@ -1,4 +1,4 @@
-"""Learning to restore: losses by hand and by the frozen network, whose weights stay; crops that share their geometry."""
+"""Learning to restore: losses by hand and by the frozen network, which stays; crops that share their geometry."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def batch(seed: int = 0, count: int = 2, size: int = 32) -> RestorationBatch:
     generator = torch.Generator().manual_seed(seed)
     images, clean, inside = (torch.rand(count, 1, size, size, generator=generator) for _ in range(3))
     inside = (inside[:, 0] > 0.5).float()
-    return RestorationBatch(images, clean, torch.rand(count, 2, size, size, generator=generator) * inside[:, None], inside)
+    return RestorationBatch(
+        images, clean, torch.rand(count, 2, size, size, generator=generator) * inside[:, None], inside
+    )
 
 
 def crops(example: Example, diam_mean: float | None = None, **changed: object) -> RestorationCrops:
