@@ -62,8 +62,8 @@ def test_every_second_pixel_by_hand() -> None:
 def test_uneven_sampling_leaves_out_rows_alone() -> None:
     image = torch.arange(36.0).reshape(1, 6, 6)
     sampled = sample(image, 3, even=False)
-    np.testing.assert_allclose(sampled[0, :, 2], 2 + np.array([0, 0, 6, 12, 18, 18]), rtol=1e-6)
-    np.testing.assert_allclose(sampled[0, 1], image[0, 0])
+    np.testing.assert_allclose(sampled[0, :, 2], 2 + np.array([0, 0, 6, 12, 18, 18]), atol=1e-5)
+    np.testing.assert_allclose(sampled[0, 1], image[0, 0], atol=1e-5)
 
 
 def test_photons_are_counted() -> None:
