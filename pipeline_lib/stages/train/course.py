@@ -35,9 +35,9 @@ class Progress:
     losses: list[dict[str, Any]] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
 
-    def done(self, steps: int, settings: LearningSettings) -> float:
-        """Which share of the training is over, 0..1."""
-        by_time = self.seconds / (60 * settings.minutes) if settings.minutes else 0.0
+    def done(self, steps: int, settings: LearningSettings, more: float = 0.0) -> float:
+        """Which share of the training is over, 0..1; more: seconds that are not counted yet."""
+        by_time = (self.seconds + more) / (60 * settings.minutes) if settings.minutes else 0.0
         by_steps = steps / settings.steps if settings.steps else 1.0
         return min(1.0, max(by_steps, by_time))
 
@@ -121,8 +121,8 @@ def _round(course: Course[Any], progress: Progress) -> dict[str, Any]:
     begun, rate = time.monotonic(), 0.0
     losses: list[Tensor] = []
     while not losses or learner.steps % TOLD_EVERY:
-        done = progress.done(learner.steps, settings)
-        if done >= 1:
+        done = progress.done(learner.steps, settings, time.monotonic() - begun)
+        if losses and done >= 1:
             break
         rate = learning_rate(settings, done)
         losses.append(learner.learn(course.batch(learner.steps), rate))

@@ -146,6 +146,14 @@ def test_nothing_that_is_due_displaces_what_is_due_as_often(
     assert len(kept) == 3  # after both rounds, and at the end
 
 
+def test_time_ends_a_training_in_the_middle_of_a_round(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "TOLD_EVERY", 1000)
+    files = trained(pairs, tmp_path / "mine", steps=1000, minutes=1e-6)
+    assert [row.split(",")[0] for row in (files.folder / "losses.csv").read_text().splitlines()] == ["step", "1"]
+
+
 def test_a_finished_training_is_not_trained_further(pairs: Path, tmp_path: Path) -> None:
     tried = [TrainingSet(name="tried", folder=str(pairs))]
     files = trained(pairs, tmp_path / "mine", validation=tried)
