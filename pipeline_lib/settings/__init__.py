@@ -23,13 +23,14 @@ from pipeline_lib.settings.plate import (
     ReportSettings,
     SegmentSettings,
 )
+from pipeline_lib.settings.restore import ChannelRestoration, Images, RestoreSettings
 from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, TrainingSet, TrainSettings
 
 __all__ = [
-    "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelSettings", "FeatureGroup",
-    "GrowLabels", "IngestSettings", "LabelSettings", "MeasureSettings", "NetworkLabels", "Percentiles",
-    "ReportSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
-    "sections",
+    "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelRestoration",
+    "ChannelSettings", "FeatureGroup", "GrowLabels", "Images", "IngestSettings", "LabelSettings", "MeasureSettings",
+    "NetworkLabels", "Percentiles", "ReportSettings", "RestoreSettings", "Section", "SegmentSettings", "Settings",
+    "TrainSettings", "TrainingSet", "scheduling", "sections",
 ]  # fmt: skip
 
 
@@ -48,6 +49,7 @@ class Settings(Section):
         default=False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
     )
     ingest: IngestSettings = IngestSettings()
+    restore: RestoreSettings = RestoreSettings()
     segment: SegmentSettings = SegmentSettings()
     measure: MeasureSettings = MeasureSettings()
     aggregate: AggregateSettings = AggregateSettings()

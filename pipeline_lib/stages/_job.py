@@ -243,5 +243,5 @@ def write_record(job: Job, clock: Clock, content: Mapping[str, Any]) -> None:
     machine = {"software": software(), "peak_memory_mb": peak_memory_mb()}
     sweep(job.record)
     write_json(
-        job.record, {**made, "settings": job.settings.model_dump(mode="json"), **machine, **clock.told(), **content}
+        job.record, {**made, "settings": job.settings.told(), **machine, **clock.told(), **content}
     )

@@ -148,6 +148,6 @@ def _provenance(plate: PlatePaths) -> dict[str, Any]:
         "stages": stages,
         "settings": {stage: newest[stage]["settings"] for stage in (*BATCH_STAGES, "aggregate") if stage in newest},
         "calibration": read_json(plate.calibration),
-        "weights (SHA-256)": newest.get("segment", {}).get("weights", {}),
+        "weights (SHA-256)": {**newest.get("restore", {}).get("weights", {}), **newest.get("segment", {}).get("weights", {})},
         "software": newest["aggregate"]["software"],
     }

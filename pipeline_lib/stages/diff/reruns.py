@@ -99,7 +99,7 @@ def _reasons(plate: Plate, stage: str, batch: str, jobs: Jobs) -> list[str]:
 
 def _changes(plate: Plate, stage: str, batch: str, record: Mapping[str, Any]) -> list[str]:
     """What differs between a record and the parameters its job would have now."""
-    settings = section_of(plate, stage).model_dump(mode="json")
+    settings = section_of(plate, stage).told()
     wells = set(batches_of(plate, stage)[batch])
     return [
         *changes(record["settings"], settings, section_name(stage)),
