@@ -62,7 +62,8 @@ class RestoreSettings(Section):
         (1.0, 99.0), description="Intensities brought to 0 and 1 before the network, and back after it"
     )
     keep: Literal[True, "temporary"] = scheduling(
-        True, "temporary: restored images are deleted once the plate is finished, and made again when they are needed"
+        default=True,
+        description="temporary: restored images are deleted once the plate is finished, and made again when needed",
     )
     channels: dict[str, ChannelRestoration] = Field(
         default_factory=dict, description="Channel -> what is done to it; all others are copied"

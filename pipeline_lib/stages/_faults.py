@@ -240,7 +240,8 @@ def _of_records(plate: PlatePaths, stages: Sequence[str], bad: set[str]) -> Iter
         analysis = "" if shared else plate.analysis
         yield from (Fault(stage, "", f"{record}: a record that cannot be read", analysis) for record in unreadable)
         for well, outcome in outcomes.items():
-            if well not in bad | gone and outcome["status"] in FINISHED and stored[stage](well) != outcome["fingerprint"]:
+            finished = outcome["status"] in FINISHED and well not in bad | gone
+            if finished and stored[stage](well) != outcome["fingerprint"]:
                 yield Fault(stage, well, NOT_THERE, analysis)
 
 

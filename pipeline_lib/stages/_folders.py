@@ -47,7 +47,10 @@ def stages_there(plate: PlatePaths, stages: Iterable[str]) -> list[str]:
 
 def deleted_wells(plate: PlatePaths) -> set[str]:
     """Wells whose restored images were temporary and have been deleted."""
-    deleted = set(read_json(plate.record("conclude", WHOLE_PLATE)).get("deleted", ()))
+    try:
+        deleted = set(read_json(plate.record("conclude", WHOLE_PLATE)).get("deleted", ()))
+    except ValueError:  # a record that cannot be read says nothing
+        return set()
     return deleted - set(committed_wells(plate.restored))
 
 

@@ -44,4 +44,4 @@ def _outcome(failed: Sequence[str], told: Mapping[str, Mapping[str, Any]]) -> Ou
     if set(failed) <= {"restore"}:
         return Outcome(done=True)
     stage = next(stage for stage in failed if stage != "restore" or told[stage].get("status") == QUARANTINED)
-    return Outcome(False, stage, told[stage].get("kind", ""), told[stage].get("reason", ""))
+    return Outcome(done=False, stage=stage, kind=told[stage].get("kind", ""), reason=told[stage].get("reason", ""))

@@ -11,6 +11,7 @@ import logging
 from pipeline_lib.io.commit import discard, sweep_folder
 from pipeline_lib.io.plate import committed_wells, list_wells
 from pipeline_lib.settings import RestoreSettings
+from pipeline_lib.stages._folders import deleted_wells
 from pipeline_lib.stages._job import Clock, Job, write_record
 
 log = logging.getLogger("wellpose")
@@ -27,8 +28,8 @@ def conclude(job: Job) -> None:
     listed = [well for well in there if well in set(job.wells)] if job.settings.keep is True else []
     if plate.exists():
         list_wells(plate, listed)
-    deleted = there if job.settings.keep == "temporary" else []
-    for well in deleted:
+    for well in there if job.settings.keep == "temporary" else ():
         discard(job.plate.restored_well(well))
+    deleted = sorted({*there, *deleted_wells(job.plate)} - {*committed_wells(plate)})
     log.info("conclude %s: %d restored wells listed, %d deleted", job.name, len(listed), len(deleted))
     write_record(job, clock, {"committed": listed, "deleted": deleted})

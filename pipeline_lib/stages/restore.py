@@ -119,9 +119,7 @@ class Restore:
         channels = [self._channel(name, index, piece) for index, name in enumerate(self.info.channel_names)]
         return [(frame.field, np.stack(planes)) for frame, *planes in zip(piece, *channels, strict=True)]
 
-    def commit(
-        self, well: str, made: Iterable[list[tuple[int, NDArray[Any]]]], wanted: str
-    ) -> Mapping[str, Any]:
+    def commit(self, well: str, made: Iterable[list[tuple[int, NDArray[Any]]]], wanted: str) -> Mapping[str, Any]:
         target, fields = self.job.plate.restored_well(well), []
         sweep(target)
         with committed(target) as temporary:
@@ -136,14 +134,12 @@ class Restore:
         histograms = read_histograms(self.job.plate.raw, well)
         if self.settings.scaling == "plate":
             return [self.images.restoration["ranges"]] * len(histograms)
-        whole = self.settings.scaling == "well"
         names = {name: self.info.channel_names.index(name) for name in self.settings.weights()}
+        taken_over = [histograms if self.settings.scaling == "well" else [field] for field in histograms]
+        wanted = self.settings.percentiles
         return [
-            {
-                name: percentiles(merge(f[index] for f in (histograms if whole else [field])), self.settings.percentiles)
-                for name, index in names.items()
-            }
-            for field in histograms
+            {name: percentiles(merge(field[index] for field in fields), wanted) for name, index in names.items()}
+            for fields in taken_over
         ]
 
     def _channel(self, name: str, index: int, frames: Sequence[Frame]) -> list[Plane]:
@@ -158,9 +154,7 @@ class Restore:
         ranges = [frame.ranges[name] for frame in frames]
         scaled = [scale(plane, low, high) for plane, (low, high) in zip(raw, ranges, strict=True)]
         restored = restore_fields(restorer, scaled, diameter, enlarge=enlarge)
-        return [
-            self._stored(low + plane * (high - low)) for plane, (low, high) in zip(restored, ranges, strict=True)
-        ]
+        return [self._stored(low + plane * (high - low)) for plane, (low, high) in zip(restored, ranges, strict=True)]
 
     def _stored(self, plane: Plane) -> Plane:
         """A plane (Y, X) of raw intensities as the plate keeps it: integers are rounded and clipped to their type."""
