@@ -89,7 +89,7 @@ class Plate:
 
     def reads_restored(self, stage: str) -> bool:
         """Whether a stage reads restored images."""
-        return getattr(self.settings, stage).images == "restored"
+        return bool(getattr(self.settings, stage).images == "restored")
 
     def restored_for(self, stage: str, batch: str) -> list[str]:
         """What says that the restored images for a batch of a stage that reads them are there.

@@ -90,7 +90,7 @@ class RestoreSettings(Section):
 
         made_from: label image -> the channel that is segmented.
         """
-        of_channel = {channel: label for label, channel in reversed(made_from.items())}
+        of_channel = {channel: label for label, channel in reversed(list(made_from.items()))}
         channels = {
             name: made.model_copy(update={"diameter": made.diameter or of_channel.get(name)})
             for name, made in self.channels.items()

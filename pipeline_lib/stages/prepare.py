@@ -31,7 +31,7 @@ def prepare(job: Job) -> None:
     weights = checksums(job.settings.weights())
     kept = read_json(job.plate.restoration)
     if wells := committed_of(job):
-        wanted = preparation(job, job.settings, weights)
+        wanted = preparation(job, job.settings, weights, stored_fingerprint(job.plate.raw))
         if kept.get("fingerprint") != wanted:
             kept = {"fingerprint": wanted, **_choose(job, job.settings, wells)}
             write_json(job.plate.restoration, kept)
@@ -40,9 +40,8 @@ def prepare(job: Job) -> None:
     write_record(job, clock, {**kept, "weights": weights})
 
 
-def preparation(job: Job, settings: RestoreSettings, weights: Mapping[str, str]) -> str:
-    """The fingerprint the choice should have. weights: channel -> checksum."""
-    plate = stored_fingerprint(job.plate.raw)
+def preparation(job: Job, settings: RestoreSettings, weights: Mapping[str, str], plate: str | None) -> str:
+    """The fingerprint the choice should have. weights: channel -> checksum; plate: the raw plate's own fingerprint."""
     return job.fingerprint(plate=plate, weights=weights, diameters=_told_diameters(job, settings))
 
 

@@ -110,8 +110,8 @@ def _level(info: PlateInfo, size: int, levels: int) -> int:
 
 def _caption(info: PlateInfo, *, restored: bool) -> str:
     shown = ", ".join(f"{c.name} #{c.colour} from {c.window[0]:g} to {c.window[1]:g}" for c in info.channels)
-    sides = " Left raw, right restored." if restored else ""
-    return f"First field, {shown}; the same display window for the whole plate. Outlines: nuclei yellow, cells pink.{sides}"
+    told = f"First field, {shown}; the same display window for the whole plate. Outlines: nuclei yellow, cells pink."
+    return f"{told} Left raw, right restored." if restored else told
 
 
 def _notes(plate: PlatePaths, table: pd.DataFrame, outcomes: Mapping[str, Outcome]) -> list[str]:

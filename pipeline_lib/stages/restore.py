@@ -160,9 +160,9 @@ class Restore:
         """A plane (Y, X) of raw intensities as the plate keeps it: integers are rounded and clipped to their type."""
         sized, dtype = at_size(plane[None], self.info.shape)[0], np.dtype(self.info.dtype)
         if dtype.kind not in "ui" or sized.dtype == dtype:
-            return sized.astype(dtype, copy=False)
+            return np.asarray(sized, dtype)
         limits = np.iinfo(dtype)
-        return np.clip(np.rint(sized.astype(np.float64)), limits.min, limits.max).astype(dtype)
+        return np.asarray(np.clip(np.rint(sized.astype(np.float64)), limits.min, limits.max), dtype)
 
     def _write(self, well: Path, field: int, frames: Sequence[NDArray[Any]]) -> None:
         """Write one field, with one plane per time point and channel."""
