@@ -31,7 +31,8 @@ from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.scratch import scratch_arrays
 from pipeline_lib.io.size_models import find_size_model, load_size_model
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.segmentation import Labels, Network, RunSettings
+from pipeline_lib.segmentation import Labels, Network
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.sources import Scaled
 from pipeline_lib.volumes import VolumeSettings
 
@@ -100,7 +101,7 @@ def load_network(weights: str | Path = DEFAULT_MODEL, run: RunSettings | None = 
     """
     found = find_size_model(weights)
     sizes = load_size_model(found) if found else None
-    return segmentation.prepare_network(load_weights(find_weights(weights)).state, run, sizes)
+    return segmentation.prepare_network(load_weights(find_weights(weights)).state, run, sizes, str(weights))
 
 
 def segment_image(network: Network, image: Image, settings: ImageSettings | None = None) -> Labels:

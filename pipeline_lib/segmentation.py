@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,27 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline_lib.arrays.resample import resize_labels
+from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.core.labels import median_diameter
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER, SizeModel
 from pipeline_lib.flows.blocked import FlowField
 from pipeline_lib.flows.blocks import Readable, Scratch, Writable
 from pipeline_lib.flows.device import masks_on_device
 from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
-from pipeline_lib.nets.flownet import FlowNet, build
-from pipeline_lib.nets.fused import fused
-from pipeline_lib.tiling.predict import (
-    FLOW_UNIT,
-    Net,
-    Precision,
-    PredictSettings,
-    pick_device,
-    pick_precision,
-    run_tiled,
-    whole_images,
-)
+from pipeline_lib.nets.flownet import build
+from pipeline_lib.tiling.placing import RunSettings, place
+from pipeline_lib.tiling.predict import FLOW_UNIT, Net, PredictSettings, run_tiled, whole_images
 from pipeline_lib.tiling.sources import Pixels, Resized, Source, resized_bands
 
-BATCH = {"cpu": 2, "cuda": 32}  # tiles at once
 FLOW_CHANNELS = 3  # flow y, flow x, cell logit
 STEPS = 200  # Euler steps for objects at the network's own size
 ROWS_AT_ONCE = 256  # rows in which flows are stored
@@ -45,21 +36,6 @@ ESTIMATE_TOLERANCE = 0.05  # relative change of the diameter that ends the searc
 Image = NDArray[np.float32]
 Labels = NDArray[np.uint32]
 Field = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Where and how a network runs.
-
-    device: auto (a GPU where there is one), cpu, cuda or cuda:N. precision: auto (bfloat16 where the hardware
-    multiplies in it), float32 or bfloat16. batch_size: tiles at once; None: 2 on a processor, 32 on a GPU. augment:
-    average over mirrored tiles, at 2.5 times the cost.
-    """
-
-    device: str = "auto"
-    precision: Precision = "auto"
-    batch_size: int | None = None
-    augment: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,36 +69,31 @@ class Network:
 
 
 def prepare_network(
-    state: Mapping[str, Tensor], run: RunSettings | None = None, sizes: SizeModel | None = None
+    state: Mapping[str, Tensor],
+    run: RunSettings | None = None,
+    sizes: SizeModel | None = None,
+    name: str = "this network",
 ) -> Network:
-    """Build the network of a state dict and place it on a device; `sizes`: its size model, if it has one.
+    """Build the network of a state dict and place it on a device; errors call it by its `name`.
 
-    Raises ValueError for a device that is not there and for a network that does not predict flows.
+    sizes: its size model, if it has one. Raises ValueError for a device that is not there and for a network that does
+    not predict flows.
     """
-    run = run or RunSettings()
-    device = pick_device(run.device)
-    net = build(state).to(device)
+    net = build(state)
     if net.channels_out != FLOW_CHANNELS:
         raise ValueError(
-            f"a network with {net.channels_out} output channel(s) found, one that restores images; segmentation needs "
-            f"{FLOW_CHANNELS}: flow y, flow x and the cell logit"
+            f"{name} restores images: it has {net.channels_out} output channel(s); segmentation needs {FLOW_CHANNELS}, "
+            f"flow y, flow x and the cell logit, as {DEFAULT_MODEL} has"
         )
-    precision = pick_precision(run.precision, device)
+    placed, settings = place(net, run or RunSettings())
     return Network(
-        net=_fastest(net, device, precision),
+        net=placed,
         diam_mean=float(net.diam_mean),
         diam_labels=float(net.diam_labels),
         channels_in=net.channels_in,
-        predict=PredictSettings(run.batch_size or BATCH[device.type], device, precision, run.augment),
+        predict=settings,
         sizes=sizes,
     )
-
-
-def _fastest(net: FlowNet, device: torch.device, precision: torch.dtype) -> Net:
-    """The form of the network that runs best there."""
-    if device.type == "cpu" and precision == torch.bfloat16:
-        return fused(net)
-    return cast("Net", net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]  # not in torch's stubs
 
 
 def segment_fields(network: Network, images: Sequence[Image], diameter: float, masks: MaskSettings) -> Iterator[Labels]:

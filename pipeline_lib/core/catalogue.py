@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 DEFAULT_MODEL = "wellpose-1"  # shipped; nuclei, whole cells, phase contrast
+RESTORATION_MODEL = "wellpose-denoise-1"  # our own; takes noise away
 
 Kind = Literal["segmentation", "restoration", "size"]
 

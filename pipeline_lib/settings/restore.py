@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from pipeline_lib.core.catalogue import RESTORATION_MODEL
 from pipeline_lib.settings.base import Section, scheduling
 
 Images = Literal["raw", "restored"]
-SHIPPED = {"denoise": "wellpose-denoise-1", "oneclick": "wellpose-oneclick-1"}
+SHIPPED = {"denoise": RESTORATION_MODEL, "oneclick": "wellpose-oneclick-1"}
 """Kind of restoration -> the shipped network for it."""
 
 

@@ -14,20 +14,21 @@ from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.devices import take_gpu, visible_gpus
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.restoration import Restorer, prepare_restorer
-from pipeline_lib.segmentation import Network, RunSettings, prepare_network
+from pipeline_lib.segmentation import Network, prepare_network
 from pipeline_lib.settings import NetworkLabels, RestoreSettings, SegmentSettings
+from pipeline_lib.tiling.placing import RunSettings
 
 
 def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
     """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
     run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
-    return prepare_network(load_weights(find_weights(made.weights)).state, run)
+    return prepare_network(load_weights(find_weights(made.weights)).state, run, name=made.weights)
 
 
 def load_restorer(weights: str, settings: RestoreSettings) -> Restorer:
     """The restoration network of these weights, on the device the settings choose, as `load_network`."""
     run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
-    return prepare_restorer(load_weights(find_weights(weights)).state, run)
+    return prepare_restorer(load_weights(find_weights(weights)).state, run, name=weights)
 
 
 @cache

@@ -103,8 +103,7 @@ def _order(parsed: argparse.Namespace, todo: Sequence[Task]) -> Order:
     settings = noted(faults, lambda: _image_settings(values, inverted=parsed.invert))
     if faults or settings is None:
         raise all_of(faults)
-    from pipeline_lib.api import load_network
-    from pipeline_lib.segmentation import RunSettings
+    from pipeline_lib.api import RunSettings, load_network
 
     how = RunSettings(augment=parsed.augment, **{field: values[field] for field in RUN if field in values})
     return Order(load_network(parsed.weights, how), parsed.weights, settings, values)

@@ -33,8 +33,9 @@ from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
-from pipeline_lib.segmentation import Network, RunSettings, flow_bands, labels_of, prepare_network, segment_fields
+from pipeline_lib.segmentation import Network, flow_bands, labels_of, prepare_network, segment_fields
 from pipeline_lib.synthesis import Optics, Population, draw_field
+from pipeline_lib.tiling.placing import RunSettings
 
 SIDE = 2048
 NUCLEI = 1500

@@ -14,7 +14,8 @@ from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.arrays.resample import resize, resize_labels
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.nets.flownet import FlowNet, build
-from pipeline_lib.segmentation import RunSettings, flows_of_fields, prepare_network
+from pipeline_lib.segmentation import flows_of_fields, prepare_network
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.predict import PredictSettings, run_tiled, whole_images
 from pipeline_lib.tiling.sources import Pixels
 

@@ -17,7 +17,8 @@ from pipeline_lib.flows.volume import clean, end_voxels, masks_from_volume_flow
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.metrics import average_precision
 from pipeline_lib.nets.flownet import FlowNet
-from pipeline_lib.segmentation import Network, RunSettings, prepare_network
+from pipeline_lib.segmentation import Network, prepare_network
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.volumes import VolumeSettings, segment_volume, volume_flows
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # the peer's warnings are not ours

@@ -231,7 +231,7 @@ def test_channels_that_are_not_there_are_refused(network: Network) -> None:
 @pytest.mark.parametrize(
     ("state", "fault"),
     [
-        (lambda: FlowNet(1, 1).state_dict(), "restores images; segmentation needs 3"),
+        (lambda: FlowNet(1, 1).state_dict(), "some.pth restores images: it has 1 output"),
         (lambda: {"W2": torch.zeros(2)}, "Cellpose 4"),
         (lambda: {"weight": torch.zeros(2)}, "not a Cellpose 1-3 network"),
     ],

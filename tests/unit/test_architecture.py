@@ -23,15 +23,17 @@ FLOORS = (
     {"arrays", "io"},
     {"nets", "flows"},
     {"tiling"},
-    {"segmentation", "compartments", "features", "profiles", "metrics", "synthesis", "reporting", "workflow"},
+    {"segmentation", "restoration", "compartments", "features", "profiles", "metrics", "synthesis", "reporting",
+     "workflow"},
     {"volumes", "launch", "training", "evaluation"},
     {"api"},
     {"stages"},
     {"__main__"},
-)
+)  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-PURE = {"core", "paths", "settings", "arrays", "nets", "flows", "tiling", "segmentation", "volumes", "training",
-        "evaluation", "compartments", "features", "profiles", "metrics", "synthesis", "reporting"}  # fmt: skip
+PURE = {"core", "paths", "settings", "arrays", "nets", "flows", "tiling", "segmentation", "restoration", "volumes",
+        "training", "evaluation", "compartments", "features", "profiles", "metrics", "synthesis",
+        "reporting"}  # fmt: skip
 OPENS_FILES = {"io", "workflow", "launch", "provenance", "api", "stages"}
 
 # Law 2: what opens files, by name; and who of those that compute may after all.
@@ -48,8 +50,8 @@ HOLDS_ARRAYS = {"numpy", "torch"}  # what io needs to carry pixels and weights
 
 # Law 3
 TORCH = {"nets/flownet.py", "nets/fused.py", "flows/device.py", "tiling/gpus.py", "tiling/predict.py",
-         "tiling/sources.py", "segmentation.py", "io/weights.py", "io/checkpoints.py",
-         "training/examples.py", "training/crops.py", "training/learning.py", "training/sizes.py",
+         "tiling/placing.py", "tiling/sources.py", "segmentation.py", "restoration.py", "io/weights.py",
+         "io/checkpoints.py", "training/examples.py", "training/crops.py", "training/learning.py", "training/sizes.py",
          "stages/train/course.py", "stages/train/finish.py"}  # fmt: skip
 
 IMPORTED_LATE = {"stages/_network.py", "stages/train/course.py", "stages/train/finish.py"}  # inside functions only
@@ -153,7 +155,9 @@ def test_stages_import_torch_only_when_they_need_it(name: str) -> None:
     """A well that is current costs no import of torch."""
     if name not in IMPORTED_LATE:
         direct = {imported for imported in imports(name, lazy=False) if imported.startswith("pipeline_lib")}
-        assert not direct & {"pipeline_lib.segmentation", "pipeline_lib.stages._network", "pipeline_lib.nets"}
+        assert not direct & {
+            f"pipeline_lib.{late}" for late in ("segmentation", "restoration", "stages._network", "nets")
+        }
 
 
 @every_module

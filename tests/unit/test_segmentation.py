@@ -17,12 +17,12 @@ from pipeline_lib.metrics import average_precision
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.segmentation import (
     Network,
-    RunSettings,
     estimate_diameter,
     flows_of_fields,
     prepare_network,
     segment_fields,
 )
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.predict import PredictSettings
 
 MASKS = MaskSettings(flow_threshold=None)

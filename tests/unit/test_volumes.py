@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pipeline_lib.core.labels import areas
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.nets.flownet import FlowNet
-from pipeline_lib.segmentation import Network, RunSettings, flows_of_fields, prepare_network, segment_fields
+from pipeline_lib.segmentation import Network, flows_of_fields, prepare_network, segment_fields
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.predict import PredictSettings
 from pipeline_lib.volumes import VolumeSettings, segment_planes, segment_volume, volume_flows
 

@@ -81,8 +81,8 @@ def check_gpu(preflight: Preflight) -> Iterator[Finding]:
 
 
 def _gpu(section: str, settings: SegmentSettings | RestoreSettings, *, on_slurm: bool) -> Finding:
-    from pipeline_lib.segmentation import BATCH
     from pipeline_lib.tiling.gpus import gpu_of, memory_for
+    from pipeline_lib.tiling.placing import BATCH
 
     tiles = settings.batch_size or BATCH["cuda"]
     if settings.device == "cpu":

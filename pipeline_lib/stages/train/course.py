@@ -17,13 +17,14 @@ from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.evaluation import column, compare, summarise
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.nets.flownet import DEFAULT_DIAMETER, FlowNet
-from pipeline_lib.segmentation import RunSettings, prepare_network
+from pipeline_lib.segmentation import prepare_network
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.stages._bar import bar, counted
 from pipeline_lib.stages._contender import contender
 from pipeline_lib.stages._sets import count_sets, open_set, open_some
 from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.stages.train.finish import finish
+from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.predict import pick_device, pick_precision
 from pipeline_lib.training.crops import Crops
 from pipeline_lib.training.examples import TrainingImages, prepare
