@@ -16,7 +16,7 @@ import pytest
 
 from pipeline_lib import __main__ as cli
 from pipeline_lib.io.records import read_json
-from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import WHOLE_PLATE, PlatePaths
 from pipeline_lib.provenance import code_digest
 from pipeline_lib.stages import _job
 from pipeline_lib.stages._job import Job
@@ -29,10 +29,11 @@ from pipeline_lib.workflow import Plate, load_workflow
 Results = set[tuple[str, str]]  # (stage, well)
 OWN = "{segment: {labels: {cells: {method: grow, distance: 9}}}}"
 BASE = {"measure": {"features": ["shape", "intensity"]}, "segment": {"labels": {"nuclei": {"diameter": 18}}}}
+BATCH_STAGES = ("ingest", "segment", "measure")  # those of a plate that is not restored
 WELLS = ("A01", "A02", "B01", "B02")
 BAD = "B01"  # a file of it cannot be read
 SOUND = tuple(well for well in WELLS if well != BAD)
-TO_CELLS = tuple(stage for stage in BEFORE if stage not in ("aggregate", "report"))
+TO_CELLS = ("skeleton", "ingest", "complete", "calibrate", "segment", "measure")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def run(plate: Plate, until: str = "measure") -> dict[tuple[str, str], str]:
     """Start the jobs that are foretold, in order; returns (stage, well) -> what became of it."""
     jobs, outcomes = jobs_to_run(plate), {}
     for stage in list(BEFORE)[: list(BEFORE).index(until) + 1]:
-        for batch in jobs[stage]:
+        for batch in jobs.get(stage, ()):
             record = plate.paths.record(stage, batch)
             wells = batches_of(plate, stage)[batch]
             job = Job(stage, plate.paths, section_of(plate, stage), record, wells, plate.plate_map)
