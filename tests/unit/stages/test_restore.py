@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ import pytest
 import torch
 import yaozarrs
 
-from pipeline_lib.io.plate import committed_wells, labels_of, read_attributes, read_field, read_info, read_labels
+from pipeline_lib.arrays.pyramid import pyramid
+from pipeline_lib.arrays.resample import shrink_labels
+from pipeline_lib.io.plate import (
+    committed_wells,
+    create_plate,
+    labels_of,
+    read_attributes,
+    read_field,
+    read_info,
+    read_labels,
+)
 from pipeline_lib.io.records import read_json
 from pipeline_lib.io.tables import table_fingerprint
 from pipeline_lib.io.weights import save_safetensors
@@ -70,7 +81,7 @@ class Counted(Segment):
         self.seen.append(piece[0].image.shape)
         found = [np.ones(self.info.shape, np.uint32) for _ in piece]
         return [
-            Labelled(frame.field, {"nuclei": [labels]}, {"nuclei": 1})
+            Labelled(frame.field, {"nuclei": list(pyramid(labels, shrink_labels))}, {"nuclei": 1})
             for frame, labels in zip(piece, found, strict=True)
         ]
 
@@ -121,11 +132,13 @@ def test_intensities_come_back_to_the_raw_range(
     finished: PlatePaths, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that changes nothing gives the raw image; one that exceeds the number type is clipped."""
-    monkeypatch.setattr("pipeline_lib.restoration.restore_fields", lambda _r, images, _d, enlarge: iter(images))
+    monkeypatch.setattr("pipeline_lib.restoration.restore_fields", lambda _r, images, _d, **_: iter(images))
     make(finished, settings_of(weights))
     raw = read_field(finished.raw, "A01", 0)
     np.testing.assert_array_equal(read_field(finished.restored, "A01", 0), raw)
-    monkeypatch.setattr("pipeline_lib.restoration.restore_fields", lambda _r, i, _d, enlarge: (p * 1e3 for p in i))
+    monkeypatch.setattr(
+        "pipeline_lib.restoration.restore_fields", lambda _r, images, _d, **_: (i * 1e3 for i in images)
+    )
     make(finished, settings_of(weights, percentiles=[2, 98]))
     assert set(np.unique(read_field(finished.restored, "A01", 0)[0])) >= {0, 65535}
 
@@ -133,15 +146,15 @@ def test_intensities_come_back_to_the_raw_range(
 def test_an_upsampled_plate_is_larger_and_says_so(finished: PlatePaths, weights: Path) -> None:
     channels = {"Channel1": {"kind": "upsample", "weights": str(weights), "diameter": 12}}
     settings = settings_of(weights, channels=channels)
+    create_plate(finished.raw, replace(read_info(finished.raw), pixel_size=0.5), "with a pixel size")
     make(finished, settings)
     finish(finished, settings)
     raw, restored = (read_info(store) for store in (finished.raw, finished.restored))
     assert restored.shape == (50, 75) == tuple(int(length * 30 / 12) for length in raw.shape)
     assert read_field(finished.restored, "A01", 0).shape == (2, 50, 75)
-    scale = read_attributes(finished.restored_well("A01") / "0")["ome"]["multiscales"][0]["datasets"][0]
-    assert scale["coordinateTransformations"][0]["scale"][-2:] == [(raw.pixel_size or 1.0)] * 2 or raw.pixel_size
-    if raw.pixel_size:
-        assert restored.pixel_size == pytest.approx(raw.pixel_size / 2.5)
+    finest = read_attributes(finished.restored_well("A01") / "0")["ome"]["multiscales"][0]["datasets"][0]
+    assert raw.pixel_size == 0.5
+    assert finest["coordinateTransformations"] == [{"type": "scale", "scale": [1.0, 0.2, 0.2]}]
     yaozarrs.validate_zarr_store(str(finished.restored))
     _, seen = segment(finished, images="restored")
     assert set(seen) == {(2, 50, 75)}
