@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plates import WELL_STAGES
 
 from pipeline_lib import __main__ as cli
 from pipeline_lib.io.records import read_json
@@ -29,7 +30,6 @@ from pipeline_lib.workflow import Plate, load_workflow
 Results = set[tuple[str, str]]  # (stage, well)
 OWN = "{segment: {labels: {cells: {method: grow, distance: 9}}}}"
 BASE = {"measure": {"features": ["shape", "intensity"]}, "segment": {"labels": {"nuclei": {"diameter": 18}}}}
-BATCH_STAGES = ("ingest", "segment", "measure")  # those of a plate that is not restored
 WELLS = ("A01", "A02", "B01", "B02")
 BAD = "B01"  # a file of it cannot be read
 SOUND = tuple(well for well in WELLS if well != BAD)
@@ -69,7 +69,7 @@ def run(plate: Plate, until: str = "measure") -> dict[tuple[str, str], str]:
             wells = batches_of(plate, stage)[batch]
             job = Job(stage, plate.paths, section_of(plate, stage), record, wells, plate.plate_map)
             getattr(import_module(f"pipeline_lib.stages.{stage}"), stage)(job)
-            told = read_json(record).get("wells", {}) if stage in BATCH_STAGES else {}
+            told = read_json(record).get("wells", {}) if stage in WELL_STAGES else {}
             outcomes |= {(stage, well): outcome["status"] for well, outcome in told.items()}
     return outcomes
 
@@ -77,7 +77,7 @@ def run(plate: Plate, until: str = "measure") -> dict[tuple[str, str], str]:
 def expected(plate: Plate, *states: State) -> Results:
     """The results of wells that are foretold to be in one of some states."""
     stages = Forecast(plate, jobs_to_run(plate)).stages
-    return {(stage, well) for stage in BATCH_STAGES for well, told in stages[stage].items() if told.state in states}
+    return {(stage, well) for stage in WELL_STAGES for well, told in stages[stage].items() if told.state in states}
 
 
 def done(outcomes: Mapping[tuple[str, str], str]) -> Results:
@@ -98,9 +98,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Screen:
     before = expected(screen.plate(), State.ANEW)
     outcomes = run(screen.plate(), until="report")
     run(screen.plate("P2"))
-    assert before == {(stage, well) for stage in BATCH_STAGES for well in WELLS}, (
-        "a bad file shows only when it is read"
-    )
+    assert before == {(stage, well) for stage in WELL_STAGES for well in WELLS}, "a bad file shows only when it is read"
     assert done(outcomes) == {(stage, well) for stage, well in before if well != BAD}
     return screen
 
@@ -124,7 +122,7 @@ def agree(plate: Plate, wells: Mapping[str, tuple[str, ...]]) -> None:
 def test_a_finished_plate_has_nothing_to_do(screen: Screen) -> None:
     plate = screen.plate()
     assert not any(jobs_to_run(plate).values())
-    assert expected(plate, State.CURRENT) == {(stage, well) for stage in BATCH_STAGES for well in SOUND}
+    assert expected(plate, State.CURRENT) == {(stage, well) for stage in WELL_STAGES for well in SOUND}
     assert len(expected(plate, State.QUARANTINED)) == 1
     assert foretold(plate).nothing_to_do
 
@@ -166,10 +164,10 @@ def test_a_raw_file_that_is_written_in_place_shows_once_its_job_looks(screen: Sc
     assert any(touched.name in reason for reason in reasons(plate, "ingest", well))
     assert not foretold(plate).nothing_to_do
     os.utime(plate.paths.record("skeleton", WHOLE_PLATE))
-    agree(screen.plate(), dict.fromkeys(BATCH_STAGES, (well,)))
+    agree(screen.plate(), dict.fromkeys(WELL_STAGES, (well,)))
 
 
-@pytest.mark.parametrize("stage", BATCH_STAGES)
+@pytest.mark.parametrize("stage", WELL_STAGES)
 def test_portions_cut_jobs_anew_and_compute_nothing(screen: Screen, stage: str) -> None:
     plate = screen.plate(**{stage: {**BASE.get(stage, {}), "wells_per_job": 1}})
     assert Forecast(plate, jobs_to_run(plate)).scheduling(stage)[0].endswith(" -> 1")
@@ -192,9 +190,9 @@ def test_a_changed_override_of_one_plate_changes_that_plate_only(screen: Screen)
 
 def test_settings_of_ingest_go_through_everything(screen: Screen) -> None:
     plate = screen.plate(ingest={"pixel_size": 0.5})
-    assert expected(plate, State.RETRIED) == {(stage, BAD) for stage in BATCH_STAGES}
+    assert expected(plate, State.RETRIED) == {(stage, BAD) for stage in WELL_STAGES}
     assert reasons(plate, "calibrate") == ("the plate is described anew before it",)
-    agree(plate, dict.fromkeys(BATCH_STAGES, SOUND))
+    agree(plate, dict.fromkeys(WELL_STAGES, SOUND))
 
 
 def test_changed_code_is_told_by_its_digests(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +219,7 @@ def test_quarantined_wells_are_tried_again_only_if_they_are_asked_for(screen: Sc
     [field] = (screen.folder / "raw").glob(f"{BAD}_*GFP*")
     shutil.copyfile(next((screen.folder / "raw").glob(f"{BAD}_*DNA*")), field)
     plate = screen.plate(retry_failed=True)
-    retried = {(stage, BAD) for stage in BATCH_STAGES}
+    retried = {(stage, BAD) for stage in WELL_STAGES}
     assert expected(plate, State.RETRIED) == retried
     assert not expected(plate, State.ANEW)
     assert done(run(plate)) <= retried
@@ -293,7 +291,7 @@ def _paths(screen: Screen, config: Mapping[str, Any]) -> PlatePaths:
 @pytest.mark.parametrize("seed", range(3))
 def test_after_any_changes_a_run_does_what_was_foretold(screen: Screen, seed: int) -> None:
     dice, config = random.Random(seed), dict[str, Any]()
-    unknown = {(stage, BAD) for stage in BATCH_STAGES}  # with its record goes what is known of it
+    unknown = {(stage, BAD) for stage in WELL_STAGES}  # with its record goes what is known of it
     for _ in range(3):
         named = dice.sample(sorted(CHANGES), 2)
         for name in named:
