@@ -67,12 +67,12 @@ def agreed(run: Run, **change: str) -> set[str]:
 
 def test_temporary_images_were_read_shown_and_deleted(run: Run) -> None:
     sound = set(committed_wells(run.plate.raw))
-    assert len(sound) == 3
+    assert len(sound) == 4
     for stage in ("restore", "segment", "measure"):
         outcomes = well_outcomes(run.plate.records(stage))
         assert {well for well, outcome in outcomes.items() if outcome["status"] == "done"} == sound
     assert committed_wells(run.plate.restored) == []
-    assert run.plate.report.read_text().count('"restored":"data:image/webp') == 3
+    assert run.plate.report.read_text().count('"restored":"data:image/webp') == 4
 
 
 def test_images_that_have_gone_make_nothing_run_again(run: Run) -> None:
