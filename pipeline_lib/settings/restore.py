@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from pipeline_lib.core.catalogue import RESTORATION_MODEL
 from pipeline_lib.settings.base import Section, scheduling
@@ -69,6 +69,12 @@ class RestoreSettings(Section):
     channels: dict[str, ChannelRestoration] = Field(
         default_factory=dict, description="Channel -> what is done to it; all others are copied"
     )
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _typed(cls, value: object) -> object:
+        """Inside a section on Snakemake's command line all values are text."""
+        return True if value == "true" else value
 
     @model_validator(mode="after")
     def _ordered(self) -> RestoreSettings:

@@ -80,7 +80,7 @@ def _jobs(plate: Plate, again: Mapping[str, str]) -> Jobs:
     for stage in stages_of(plate):
         reasons = {batch: _reasons(plate, stage, batch, jobs) for batch in batches_of(plate, stage)}
         if stage == "restore":
-            reasons = {batch: why or [again[batch]] * (batch in again) for batch, why in reasons.items()}
+            reasons = {batch: why or ([again[batch]] if batch in again else []) for batch, why in reasons.items()}
         jobs[stage] = {batch: why for batch, why in reasons.items() if why}
     return jobs
 
