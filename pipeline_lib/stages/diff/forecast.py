@@ -84,7 +84,7 @@ class Forecast:
         """Settings that only say how the work is portioned, where they differ from those of the newest record."""
         records = read_records(self.plate.paths.records(stage))
         section = section_of(self.plate, stage)
-        told, identity = section.model_dump(mode="json"), section.identity()
+        told, identity = section.told(), section.identity()
         now = {key: value for key, value in told.items() if key not in identity}
         before = {key: records[-1]["settings"].get(key) for key in now} if records else now
         return changes(before, now, section_name(stage))
