@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan \
+.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan bench-restoration \
 	bench-slurm bench-training bench-finetune bench-models train gpu-test gpu-bench gpu-train clean
 
 help:  ## list the targets
@@ -65,6 +65,9 @@ bench: $(PEER)  ## image to labels against cellpose 3.1.1.2, taking turns (about
 
 bench-memory: $(READY)  ## memory and time for images of up to 16,384 x 16,384 pixels, from Zarr to labels in Zarr
 	python tests/bench/memory.py
+
+bench-restoration: $(PEER)  ## restored images against cellpose 3.1.1.2, and memory for 16,384 x 16,384 pixels
+	python tests/bench/restoration.py
 
 bench-bbbc013: $(READY)  ## the real plate BBBC013 end to end: counts, Z', time, memory (needs the shared data)
 	python tests/bench/bbbc013.py

@@ -41,6 +41,7 @@ STAGES = {
 # Commands for people at a terminal: the module in `stages/` of the same name, with _ for -, brings its own flags.
 COMMANDS = {
     "segment-image": "label the objects of single images, stacks and movies",
+    "restore-image": "take noise or blur away from single images, stacks and movies, or enlarge them",
     "train": "train or fine-tune a network on images with truth",
     "evaluate": "networks side by side on images with truth: precision, errors, outlines; tables, plots, a page",
     "synthesize": "draw a screening plate with known truth",

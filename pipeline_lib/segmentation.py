@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
@@ -24,7 +24,7 @@ from pipeline_lib.flows.masks import MaskSettings, masks_from_flow
 from pipeline_lib.nets.flownet import build
 from pipeline_lib.tiling.placing import RunSettings, place
 from pipeline_lib.tiling.predict import FLOW_UNIT, Net, PredictSettings, run_tiled, whole_images
-from pipeline_lib.tiling.sources import Pixels, Resized, Source, resized_bands
+from pipeline_lib.tiling.sources import Pixels, Resized, Source, in_steps, resized_bands
 
 FLOW_CHANNELS = 3  # flow y, flow x, cell logit
 STEPS = 200  # Euler steps for objects at the network's own size
@@ -154,24 +154,12 @@ def store_flows(
     shape = source.shape[1:]
     planes = [scratch(name, shape, np.dtype(np.float32)) for name in ("flow y", "flow x", "logit")]
     bands = (output for _, output in flow_bands(network, [source], diameter))
-    for rows, output in _in_steps(bands, ROWS_AT_ONCE):
+    for rows, output in in_steps(bands, ROWS_AT_ONCE):
         for plane, values in zip(planes, output.cpu().numpy(), strict=True):
             plane[rows, slice(0, shape[1])] = values
         if progress:
             progress(rows.stop, shape[0])
     return FlowField(_Stack(tuple(planes[:2])), planes[2])
-
-
-def _in_steps(bands: Iterable[Tensor], step: int) -> Iterator[tuple[slice, Tensor]]:
-    """The same rows, in bands that begin at multiples of `step`, each with its place."""
-    held, top = torch.empty(0), 0
-    for band in bands:
-        held = torch.cat([held, band], dim=1) if held.numel() else band
-        if ready := held.shape[1] // step * step:
-            yield slice(top, top + ready), held[:, :ready]
-            held, top = held[:, ready:], top + ready
-    if held.numel():
-        yield slice(top, top + held.shape[1]), held
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a user says to `segment-image`: each flag once, with what it means, what is allowed, and how it is read."""
+"""What a user says to `segment-image` and `restore-image`: each flag once, its meaning, and how it is read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.core.catalogue import DEFAULT_MODEL
-from pipeline_lib.io.label_files import FORMATS
+from pipeline_lib.core.catalogue import DEFAULT_MODEL, RESTORATION_MODEL
+from pipeline_lib.io.canvases import FORMATS
 
 Z_MODES = ("volume", "stitch", "separate")
 
@@ -116,12 +116,56 @@ def percentiles(word: str) -> tuple[float, float] | None:
     return found[0], found[1]
 
 
+def diameters(word: str) -> tuple[float, ...]:
+    """`30,17` -> (30, 17)."""
+    read = number("a positive number, or one for each channel, such as 30,17", lambda value: value > 0)
+    return tuple(read(part) for part in word.split(","))
+
+
 _positive = number("a positive number", lambda value: value > 0)
 _not_negative = number("0 or a positive number", lambda value: value >= 0)
 
-GROUPS: dict[str, tuple[Flag, ...]] = {
+_AXES = Flag("--axes", axis_letters, "what the axes of the file are, such as YXC; default: as the file tells")
+
+_INTENSITIES = (
+    Flag("--normalise", percentiles, "percentiles that become 0 and 1, or off (1,99)"),
+    Flag(
+        "--lowhigh",
+        pairs,
+        "intensities that become 0 and 1, instead of percentiles; one pair, or one per channel; "
+        "negative ones after an equals sign: --lowhigh=-5,10",
+    ),
+    Flag("--tile", whole("a whole number from 0", 0), "side in pixels of tiles with percentiles of their own"),
+    Flag("--smooth", _not_negative, "radius in pixels of a smoothing"),
+    Flag("--sharpen", _not_negative, "radius in pixels of the surround that is taken off"),
+)
+
+_MACHINE = (
+    Flag("--device", str, "auto, cpu, cuda or cuda:N (auto)"),
+    choice("--precision", ("auto", "float32", "bfloat16"), "of the network's arithmetic (auto)"),
+    Flag("--batch-size", whole("a whole number from 1", 1), "tiles at once; default: 2, on a GPU 32"),
+)
+
+_INVERT = ("--invert", "dark objects on bright ground")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What can be said to one command.
+
+    made: what it makes, which its files are called after. weights: the network by default. groups: title -> flags.
+    switches: title -> flags without a value, with what they mean.
+    """
+
+    made: str
+    weights: str
+    groups: Mapping[str, tuple[Flag, ...]]
+    switches: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+_SEGMENT_GROUPS = {
     "the image": (
-        Flag("--axes", axis_letters, "what the axes of the file are, such as YXC; default: as the file tells"),
+        _AXES,
         Flag(
             "--channels",
             channel_numbers,
@@ -153,59 +197,79 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--niter", whole("a whole number from 1", 1), "steps along the flow; default: from the diameter"),
         choice("--enclosed", ("absorb", "keep"), "objects inside others (absorb)"),
     ),
-    "intensities": (
-        Flag("--normalise", percentiles, "percentiles that become 0 and 1, or off (1,99)"),
-        Flag(
-            "--lowhigh",
-            pairs,
-            "intensities that become 0 and 1, instead of percentiles; one pair, or one per channel; "
-            "negative ones after an equals sign: --lowhigh=-5,10",
-        ),
-        Flag("--tile", whole("a whole number from 0", 0), "side in pixels of tiles with percentiles of their own"),
-        Flag("--smooth", _not_negative, "radius in pixels of a smoothing"),
-        Flag("--sharpen", _not_negative, "radius in pixels of the surround that is taken off"),
-    ),
-    "the machine": (
-        Flag("--device", str, "auto, cpu, cuda or cuda:N (auto)"),
-        choice("--precision", ("auto", "float32", "bfloat16"), "of the network's arithmetic (auto)"),
-        Flag("--batch-size", whole("a whole number from 1", 1), "tiles at once; default: 2, on a GPU 32"),
-    ),
+    "intensities": _INTENSITIES,
+    "the machine": _MACHINE,
 }
 
-SWITCHES = {
-    "intensities": ("--invert", "dark objects on bright ground"),
-    "the machine": ("--augment", "average over mirrored tiles, at 2.5 times the cost"),
+SEGMENT = Words(
+    "labels",
+    DEFAULT_MODEL,
+    _SEGMENT_GROUPS,
+    {
+        "intensities": (_INVERT,),
+        "the machine": (("--augment", "average over mirrored tiles, at 2.5 times the cost"),),
+    },
+)
+
+_RESTORE_GROUPS = {
+    "the image": (
+        _AXES,
+        Flag("--channels", channel_numbers, "numbers of channels, counted from 1, each restored for itself; all"),
+        Flag(
+            "--diameter",
+            diameters,
+            "of the objects, in pixels: one number, or one for each channel, such as 30,17; must be given",
+        ),
+    ),
+    "the result": (),
+    "intensities": _INTENSITIES,
+    "the machine": _MACHINE,
 }
+
+RESTORE = Words(
+    "restored",
+    RESTORATION_MODEL,
+    _RESTORE_GROUPS,
+    {
+        "the result": (
+            ("--enlarge", "give the image the size at which the network sees it; for objects smaller than its own"),
+            ("--float", "32-bit numbers, 0 and 1 where scaling put them, in place of the image's own intensities"),
+        ),
+        "intensities": (_INVERT,),
+    },
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """An image file and the file for its labels."""
+    """An image file and the file for what is made of it."""
 
     source: Path
     target: Path
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Images, `--weights`, `--output` and everything in `GROUPS`."""
+def add_flags(parser: argparse.ArgumentParser, words: Words) -> None:
+    """Images, `--weights`, `--output` and everything in `words`."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF, OME-TIFF, PNG, JPEG, BMP, Zarr or OME-Zarr")
     parser.add_argument(
-        "--output", required=True, help="a .tif, .ome.tif, .zarr or .npy file, or a folder for IMAGE_labels.tif"
+        "--output",
+        required=True,
+        help=f"a .tif, .ome.tif, .zarr or .npy file, or a folder for IMAGE_{words.made}.tif",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace labels that are there")
-    parser.add_argument("--weights", default=DEFAULT_MODEL, help=f"name or file of a network ({DEFAULT_MODEL})")
-    for title, flags in GROUPS.items():
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--weights", default=words.weights, help=f"name or file of a network ({words.weights})")
+    for title, flags in words.groups.items():
         group = parser.add_argument_group(title)
         for flag in flags:
             group.add_argument(flag.name, metavar=flag.shown, help=flag.told)
-        if switch := SWITCHES.get(title):
-            group.add_argument(switch[0], action="store_true", help=switch[1])
+        for name, told in words.switches.get(title, ()):
+            group.add_argument(name, action="store_true", help=told)
 
 
-def read_flags(parsed: argparse.Namespace, faults: list[str]) -> dict[str, Any]:
+def read_flags(parsed: argparse.Namespace, words: Words, faults: list[str]) -> dict[str, Any]:
     """The values of the flags that were said, read, by field; what cannot be read is added to `faults`."""
     values = {}
-    for flag in (flag for flags in GROUPS.values() for flag in flags):
+    for flag in (flag for flags in words.groups.values() for flag in flags):
         word = getattr(parsed, flag.field)
         if word is None:
             continue
@@ -225,11 +289,11 @@ def misplaced(values: Mapping[str, Any]) -> Iterator[str]:
         yield "--flow-threshold has no meaning with --z volume"
 
 
-def tasks(images: Sequence[str], output: str) -> list[Task]:
-    """Which file each image's labels go to. `output` is a folder unless it ends like a file of labels."""
+def tasks(images: Sequence[str], output: str, words: Words) -> list[Task]:
+    """Which file what is made of each image goes to. `output` is a folder unless it ends like a file."""
     if len(images) == 1 and Path(output).suffix.lower() in FORMATS:
         return [Task(Path(images[0]), Path(output))]
-    return [Task(Path(image), Path(output) / f"{_stem(image)}_labels.tif") for image in images]
+    return [Task(Path(image), Path(output) / f"{_stem(image)}_{words.made}.tif") for image in images]
 
 
 def task_faults(made: Sequence[Task], *, overwrite: bool) -> Iterator[str]:
@@ -247,7 +311,7 @@ def task_faults(made: Sequence[Task], *, overwrite: bool) -> Iterator[str]:
             yield f"{task.target} is a folder; give the name of a file"
         elif task.target.exists() and not overwrite:
             yield f"{task.target} exists; give another --output, or --overwrite"
-    yield from (f"{target} would hold the labels of {n} images; rename them" for target, n in targets.items() if n > 1)
+    yield from (f"{target} would be made of {n} images; rename them" for target, n in targets.items() if n > 1)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         yield f"{folder}: nothing can be written to {there}"

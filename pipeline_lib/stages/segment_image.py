@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline_lib.arrays.normalise import check_by_ranges
-from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.resample import shrink_labels
-from pipeline_lib.io.label_files import CHUNK, Canvas, View, canvas, new_canvas, save_numpy, save_tiff, save_zarr
+from pipeline_lib.io.canvases import Canvas, canvas
 from pipeline_lib.io.pictures import Picture, Plane, open_picture
 from pipeline_lib.io.pixel_sizes import PixelSize
 from pipeline_lib.io.weights import find_weights
-from pipeline_lib.stages._image_words import Task, add_flags, misplaced, read_flags, task_faults, tasks
+from pipeline_lib.stages._image_words import SEGMENT, Task, add_flags, misplaced, read_flags, task_faults, tasks
 from pipeline_lib.stages._noted import all_of, noted
+from pipeline_lib.stages._single import (
+    Progress,
+    check_finite,
+    each,
+    machine,
+    of_labels,
+    progress_line,
+    save_flat,
+    save_pyramid,
+    scaling,
+)
 
 if TYPE_CHECKING:
     from pipeline_lib.api import ImageSettings
@@ -30,26 +37,6 @@ if TYPE_CHECKING:
 
 LARGEST_WHOLE = 4096 * 4096  # pixels of a plane; larger ones are segmented block by block, on disk
 MASKS = ("cellprob_threshold", "flow_threshold", "min_size", "max_size_fraction", "niter", "enclosed")
-RUN = ("device", "precision", "batch_size")
-NORMALISE = {
-    "normalise": "percentiles",
-    "lowhigh": "lowhigh",
-    "tile": "tile_size",
-    "smooth": "smooth_radius",
-    "sharpen": "sharpen_radius",
-}
-FAILURES = (ValueError, OSError, MemoryError, RuntimeError)  # of one image; anything else is a defect and ends the run
-
-SHOWN = {  # on the terminal, of what is being done
-    "preparing": "preparing (the first run compiles for half a minute)",
-    "image": "image: {:,} of {:,}",
-    "volume": "volume: {:,} of {:,}",
-    "network": "network: {:,} of {:,} rows",
-    "labels": "labels: {:,} of {:,} blocks",
-    "saving": "saving",
-}
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,32 +59,20 @@ class Found:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
-    add_flags(parser)
+    add_flags(parser, SEGMENT)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Segment every image; one that fails does not stop the others.
-
-    Returns 0; 2 if the only image failed; 1 if any of several did.
-    """
-    todo = tasks(parsed.images, parsed.output)
+    """Segment every image; one that fails does not stop the others. Returns the exit code."""
+    todo = tasks(parsed.images, parsed.output, SEGMENT)
     order = _order(parsed, todo)
-    failed = {}
-    for task in todo:
-        try:
-            _tell(f"{task.source}: {_segment_file(order, task)} -> {task.target}")
-        except FAILURES as error:
-            failed[task.source] = error
-            _tell(f"wellpose segment-image: {task.source}: {error}")
-    if failed and len(todo) > 1:
-        _tell(f"{len(failed)} of {len(todo)} images failed: {', '.join(map(str, failed))}")
-    return 0 if not failed else 1 if len(todo) > 1 else 2
+    return each("segment-image", todo, lambda task: _segment_file(order, task))
 
 
 def _order(parsed: argparse.Namespace, todo: Sequence[Task]) -> Order:
     """Read the flags and load the network. Raises ValueError with everything that is wrong."""
     faults: list[str] = []
-    values = read_flags(parsed, faults)
+    values = read_flags(parsed, SEGMENT, faults)
     faults += [*misplaced(values), *task_faults(todo, overwrite=parsed.overwrite)]
     noted(faults, lambda: find_weights(parsed.weights))
     settings = noted(faults, lambda: _image_settings(values, inverted=parsed.invert))
@@ -105,21 +80,18 @@ def _order(parsed: argparse.Namespace, todo: Sequence[Task]) -> Order:
         raise all_of(faults)
     from pipeline_lib.api import RunSettings, load_network
 
-    how = RunSettings(augment=parsed.augment, **{field: values[field] for field in RUN if field in values})
+    how = RunSettings(augment=parsed.augment, **machine(values))
     return Order(load_network(parsed.weights, how), parsed.weights, settings, values)
 
 
 def _image_settings(values: Mapping[str, Any], *, inverted: bool) -> ImageSettings:
     """How an image becomes objects; its channels are chosen when it is opened. Raises ValueError for what cannot be."""
     from pipeline_lib.api import ImageSettings
-    from pipeline_lib.arrays.normalise import NormaliseSettings
     from pipeline_lib.flows.masks import MaskSettings
 
-    scaling = {name: values[field] for field, name in NORMALISE.items() if values.get(field) is not None}
-    enabled = values.get("normalise", ()) is not None  # None was said: off
     return ImageSettings(
         diameter=values.get("diameter"),
-        normalise=NormaliseSettings(enabled=enabled, invert=inverted, **scaling),
+        normalise=scaling(values, inverted=inverted),
         masks=MaskSettings(**{field: values[field] for field in MASKS if field in values}),
     )
 
@@ -131,7 +103,7 @@ def _segment_file(order: Order, task: Task) -> str:
         channels = _channels(picture, order)
         lengths = [picture.length(axis) for axis in "TZYX"]
         flat = _is_flat(picture, order)
-        with canvas(task.target, lengths) as labels, _progress() as progress:
+        with canvas(task.target, lengths) as labels, progress_line() as progress:
             segment = _planes if flat else _stacks
             found = list(segment(order, picture, channels, labels, progress))
             progress("saving", 0, 1)
@@ -192,7 +164,7 @@ def _planes(
         image, target = picture.plane(channels, moment, z), labels.plane(moment, z)
         if _is_large(image):
             check_by_ranges(order.settings.normalise)  # before anything is read
-        _check_finite(picture, channels, image)
+        check_finite(picture, channels, image)
         settings = _with_diameter(order, image)
         if _is_large(image):
             count = segment_large(order.network, image, target, settings, progress).objects
@@ -213,7 +185,7 @@ def _stacks(
         if moment:
             progress("volume", moment, times)
         image = picture.volume(channels, moment)
-        _check_finite(picture, channels, image)
+        check_finite(picture, channels, image)
         if values["z"] == "volume":
             volume = VolumeSettings(anisotropy=values.get("anisotropy", 1.0))
             found = segment_volume(order.network, image, order.settings, volume)
@@ -237,69 +209,9 @@ def _is_large(image: Plane) -> bool:
     return image.shape[1] * image.shape[2] > LARGEST_WHOLE
 
 
-def _check_finite(picture: Picture, channels: Sequence[int], image: Plane | NDArray[Any]) -> None:
-    """Raise ValueError, naming each channel, for pixels (C, ...) that are NaN or infinite."""
-    if image.dtype.kind != "f":
-        return
-    faults = []
-    for place, number in enumerate(channels):
-        parts = (image[place, top : top + CHUNK] for top in range(0, image.shape[1], CHUNK))
-        if bad := sum(part.size - np.count_nonzero(np.isfinite(part)) for part in parts):
-            name = f"channel {number + 1} {picture.channels[number]}".rstrip()
-            faults.append(f"{name}: {bad:,} of {int(np.prod(image.shape[1:])):,} pixels are NaN or infinite")
-    if faults:
-        raise ValueError(f"{'; '.join(faults)}; replace them, for instance by 0")
-
-
 def _save(labels: Canvas, target: Path, highest: int, size: PixelSize) -> None:
-    """Save in the format that the file name asks for."""
-    ending = target.suffix.lower()
-    if ending == ".zarr":
-        steps = level_steps(*labels.lengths[2:])
-        levels = dict(zip(steps, _levels(labels, len(steps)), strict=True))
-        save_zarr(levels, target, labels.axes, size)
-    elif ending == ".npy":
-        save_numpy(labels, target)
+    """Save in the format that the file name asks for; TIFF has uint16 if the `highest` label allows."""
+    if target.suffix.lower() == ".zarr":
+        save_pyramid(labels, target, size, shrink_labels, of_labels)
     else:
-        save_tiff(labels, target, highest, size)
-
-
-def _levels(labels: Canvas, count: int) -> list[Path]:
-    """The folders of a pyramid, finest first, each made beside the one before, by bands of rows."""
-    levels = [labels]
-    for number in range(1, count):
-        times, planes, *sizes = levels[-1].lengths
-        shape = (times, planes, *(-(-size // STEP) for size in sizes))
-        levels.append(new_canvas(labels.folder.with_name(str(number)), shape))
-        for moment, z in np.ndindex(times, planes):
-            _shrink(levels[-2].plane(moment, z), levels[-1].plane(moment, z))
-    return [level.folder for level in levels]
-
-
-def _shrink(fine: View, coarse: View) -> None:
-    """Fill a plane with what every STEP-th pixel of a finer one says."""
-    for top in range(0, coarse.shape[0], CHUNK // STEP):
-        bottom = min(top + CHUNK // STEP, coarse.shape[0])
-        coarse[top:bottom] = shrink_labels(fine[top * STEP : bottom * STEP], STEP)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A line on the terminal that says how far the work is, and vanishes at the end; nothing without a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _total: None
-        return
-
-    def show(what: str, done: int, total: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{SHOWN[what].format(done, total)}")
-        sys.stderr.flush()
-
-    show("preparing", 0, 1)
-    try:
-        yield show
-    finally:
-        sys.stderr.write("\r\x1b[K")
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+        save_flat(labels, target, np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32, size)

@@ -121,6 +121,18 @@ def resized_bands(bands: Iterable[Tensor], old: tuple[int, int], new: tuple[int,
             held, first = held[:, keep - first :], keep
 
 
+def in_steps(bands: Iterable[Tensor], step: int) -> Iterator[tuple[slice, Tensor]]:
+    """The same rows (C, rows, X), in bands that begin at multiples of `step`, each with its place."""
+    held, top = torch.empty(0), 0
+    for band in bands:
+        held = torch.cat([held, band], dim=1) if held.numel() else band
+        if ready := held.shape[1] // step * step:
+            yield slice(top, top + ready), held[:, :ready]
+            held, top = held[:, ready:], top + ready
+    if held.numel():
+        yield slice(top, top + held.shape[1]), held
+
+
 def interpolate(image: Tensor, axis: int, along: Interpolation) -> Tensor:
     """Interpolate a (C, Y, X) tensor along one axis, with the very arithmetic of `arrays.resample.resize`."""
     before, after = (torch.from_numpy(index).to(image.device) for index in (along.before, along.after))

@@ -20,7 +20,7 @@ STAGES = ("image to labels", "image to flows", "flows to labels")
 
 def update_document() -> None:
     """Write the page anew from all results there are."""
-    parts = [HEAD, *_segmentation(), *_memory()]
+    parts = [HEAD, *_segmentation(), *_restoration(), *_memory()]
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -41,6 +41,24 @@ def _segmentation() -> Iterator[str]:
             agreement = case["average precision at IoU 0.9"]
             told = ", ".join(f"{pair} {value}" for pair, value in agreement.items())
             yield f"* {name} ({case['precision'].removeprefix('torch.')}): {told}"
+        yield ""
+
+
+def _restoration() -> Iterator[str]:
+    for path in sorted(RESULTS.glob("restoration-*.json")):
+        found = _read(path)
+        yield f"## Restoration against cellpose 3.1.1.2, {found['device']}\n"
+        yield f"{_machine(found)}. Image (Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
+        yield "| image | times faster | ours, s | cellpose, s | largest difference in float32 |\n|---|---|---|---|---|"
+        for name, case in found["cases"].items():
+            best = min(case["our_seconds"]), min(case["their_seconds"])
+            difference = case["largest difference"]["float32"]
+            yield f"| {name} | {case['times_faster']} | {best[0]} | {best[1]} | {difference:.1e} |"
+        if large := found["large"]:
+            yield (
+                f"\nA plane of {large['side']} x {large['side']}, from Zarr to Zarr: {large['peak_mib']} MiB at most, "
+                f"{large['of_it_before_mib']} of them before it began, {large['seconds']} s."
+            )
         yield ""
 
 

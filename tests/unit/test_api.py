@@ -101,7 +101,7 @@ def test_large_images_have_the_labels_of_small_ones(
     settings = ImageSettings(diameter=diameter, normalise=normalise)
     wanted = segment_image(network, image, settings)
     assert wanted.max() > 40
-    monkeypatch.setattr(api, "CORE", (100, 64))
+    monkeypatch.setattr(api.segmentation, "CORE", (100, 64))
     target = np.zeros(wanted.shape, np.uint32)
     segment_large(network, image, target, settings)
     np.testing.assert_array_equal(target, wanted)
@@ -208,7 +208,7 @@ def test_no_images_have_no_labels(network: Network) -> None:
 
 def test_the_diameter_is_looked_for_in_the_middle_alone(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies around it is not even read, beyond the one pass that finds the ranges."""
-    monkeypatch.setattr(api, "SAMPLE", 60)
+    monkeypatch.setattr(api.segmentation, "SAMPLE", 60)
     wide = discs((100, 300), radius=12, spacing=45)
     read = []
 

@@ -22,7 +22,7 @@ from pipeline_lib import api
 from pipeline_lib.arrays.resample import shrink_labels
 from pipeline_lib.io.pictures import open_picture
 from pipeline_lib.io.pixel_sizes import PixelSize
-from pipeline_lib.stages import segment_image
+from pipeline_lib.stages import _single, segment_image
 
 GREY: Any = {"photometric": "minisblack", "metadata": None}
 Command = Callable[..., int]
@@ -152,7 +152,7 @@ def test_on_a_terminal_one_line_is_updated(folder: Path, calls: list[Any], monke
 
 def test_progress_has_units(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with segment_image._progress() as progress:
+    with _single.progress_line() as progress:
         progress("network", 256, 6000)
         progress("labels", 3, 80)
     _, _, *told, _ = error_of(capsys).split("\r\x1b[K")
@@ -306,7 +306,7 @@ def test_all_faults_of_the_words_at_once(folder: Path, calls: list[Any], capsys:
         (["i.tif", "--output", "o.tif", "--tile", "5"], "tile_size is 5"),
         (["i.tif", "--output", "o.png"], "--output is o.png; allowed: a folder"),
         (["i.tif", "i.tif", "--output", "o.tif"], "--output is o.tif; allowed: a folder"),
-        (["i.tif", "i.png", "--output", "o"], "would hold the labels of 2 images"),
+        (["i.tif", "i.png", "--output", "o"], "would be made of 2 images"),
         (["i.tif", "--output", "i.tif", "--overwrite"], "i.tif is one of the images"),
         (["i.tif", "--output", "full.tif", "--overwrite"], "full.tif is a folder"),
         (["i.tif", "--output", "i.png/o.tif"], "nothing can be written to"),

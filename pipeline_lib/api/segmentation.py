@@ -1,13 +1,4 @@
-"""Segmentation of images from Python: load a network once, then hand it images.
-
-    from pipeline_lib.api import ImageSettings, load_network, segment_image
-
-    network = load_network("wellpose-1")
-    labels = segment_image(network, image, ImageSettings(diameter=17))
-
-Images are arrays with channels first, of any real number type; label images are uint32, 0 for the background and 1..n
-for the objects. Nothing is written but the target of `segment_large`, and no argument is changed.
-"""
+"""Images in, labels out."""
 
 from __future__ import annotations
 
@@ -35,24 +26,6 @@ from pipeline_lib.segmentation import Labels, Network
 from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.tiling.sources import Scaled
 from pipeline_lib.volumes import VolumeSettings
-
-__all__ = [
-    "ImageSettings",
-    "MaskSettings",
-    "Network",
-    "NormaliseSettings",
-    "Report",
-    "RunSettings",
-    "VolumeSettings",
-    "find_diameter",
-    "find_flows",
-    "load_network",
-    "segment_image",
-    "segment_images",
-    "segment_large",
-    "segment_planes",
-    "segment_volume",
-]
 
 Image = NDArray[Any]
 Progress = Callable[[str, int, int], None]

@@ -1,4 +1,4 @@
-"""Labels of single pictures on disk: the same in every format, as ImageJ, napari and NumPy read them."""
+"""Labels and pixels of single pictures on disk: the same in every format, as ImageJ, napari and NumPy read them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaozarrs
 import zarr
 from numpy.typing import NDArray
 
-from pipeline_lib.io import label_files
-from pipeline_lib.io.label_files import canvas, new_canvas, save_numpy, save_tiff, save_zarr
+from pipeline_lib.io import canvases
+from pipeline_lib.io.canvases import canvas, new_canvas, save_numpy, save_tiff, save_zarr
 from pipeline_lib.io.pictures import open_picture
 from pipeline_lib.io.pixel_sizes import PixelSize
 
@@ -23,7 +23,7 @@ SHAPES = {(1, 1, 30, 50): "YX", (1, 3, 30, 50): "ZYX", (2, 1, 30, 50): "TYX", (2
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty rows are several chunks, the last one not whole."""
-    monkeypatch.setattr(label_files, "CHUNK", 16)
+    monkeypatch.setattr(canvases, "CHUNK", 16)
 
 
 def labels(shape: tuple[int, ...], highest: int = 900) -> NDArray[np.uint32]:
@@ -31,12 +31,12 @@ def labels(shape: tuple[int, ...], highest: int = 900) -> NDArray[np.uint32]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("highest", "dtype"), [(0, "uint16"), (65535, "uint16"), (65536, "uint32")])
+@pytest.mark.parametrize(("highest", "dtype"), [(65535, "uint16"), (65536, "uint32")])
 def test_tiff_as_imagej_reads_it(shape: Any, highest: int, dtype: str, tmp_path: Path) -> None:
     wanted = labels(shape, highest)
     with canvas(tmp_path / "new" / "out.tif", shape) as made:
         made.array[:] = wanted.reshape(made.array.shape)
-        save_tiff(made, tmp_path / "new" / "out.tif", highest, PixelSize())
+        save_tiff(made, tmp_path / "new" / "out.tif", dtype, PixelSize())
     with tifffile.TiffFile(tmp_path / "new" / "out.tif") as tif:
         [series] = tif.series
         assert (series.axes, series.dtype, tif.is_imagej) == (SHAPES[shape], dtype, True)
@@ -46,9 +46,9 @@ def test_tiff_as_imagej_reads_it(shape: Any, highest: int, dtype: str, tmp_path:
 
 
 def test_what_is_too_large_for_tiff_is_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_files, "_MOST_IN_CLASSIC_TIFF", 2 * 30 * 50 - 1)
+    monkeypatch.setattr(canvases, "_MOST_IN_CLASSIC_TIFF", 2 * 30 * 50 - 1)
     with canvas(tmp_path / "out.tif", (1, 1, 30, 50)) as made:
-        save_tiff(made, tmp_path / "out.tif", 0, PixelSize())
+        save_tiff(made, tmp_path / "out.tif", np.uint16, PixelSize())
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.is_bigtiff
 
@@ -59,7 +59,7 @@ def test_a_tiff_called_ome_is_one(shape: Any, size: PixelSize, tmp_path: Path) -
     wanted = labels(shape)
     with canvas(tmp_path / "out.ome.tif", shape) as made:
         made.array[:] = wanted.reshape(made.array.shape)
-        save_tiff(made, tmp_path / "out.ome.tif", 900, size)
+        save_tiff(made, tmp_path / "out.ome.tif", np.uint16, size)
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as tif:
         assert (tif.is_ome, tif.is_imagej, tif.series[0].axes) == (True, False, SHAPES[shape])
         np.testing.assert_array_equal(tif.asarray().reshape(shape), wanted)
@@ -69,7 +69,7 @@ def test_a_tiff_called_ome_is_one(shape: Any, size: PixelSize, tmp_path: Path) -
 
 def test_imagej_is_told_the_size_of_a_pixel(tmp_path: Path) -> None:
     with canvas(tmp_path / "out.tif", (1, 3, 30, 50)) as made:
-        save_tiff(made, tmp_path / "out.tif", 0, PixelSize(0.5, 0.25, 2.0))
+        save_tiff(made, tmp_path / "out.tif", np.uint16, PixelSize(0.5, 0.25, 2.0))
     with tifffile.TiffFile(tmp_path / "out.tif") as tif:
         assert tif.imagej_metadata is not None
         assert (tif.imagej_metadata["unit"], tif.imagej_metadata["spacing"]) == ("um", 2.0)
@@ -132,3 +132,23 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="broken"), canvas(tmp_path / "out.tif", (1, 1, 30, 50)):
         raise RuntimeError("broken")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "bool"])
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".npy"])
+def test_pixels_with_channels(dtype: str, ending: str, tmp_path: Path) -> None:
+    wanted = (np.random.default_rng(0).random((2, 3, 4, 30, 50)) * 100).astype(dtype)  # T, C, Z, Y, X
+    output, size = tmp_path / f"out{ending}", PixelSize(0.5, 0.25, 2.0)
+    with canvas(output, (2, 4, 30, 50), 3, dtype) as made:
+        assert (made.axes, made.lengths, made.channels) == ("tczyx", (2, 4, 30, 50), 3)
+        for time, z in np.ndindex(2, 4):
+            made.image(time, z)[:, 0:30] = wanted[time, :, z]
+        if ending == ".npy":
+            save_numpy(made, output)
+            np.testing.assert_array_equal(np.load(output), wanted)
+            return
+        save_tiff(made, output, dtype, size, ("a", "b", "c"))
+    with open_picture(output) as picture:
+        assert (picture.axes, picture.size) == ("TZCYX", size)
+        assert picture.channels == (("a", "b", "c") if ending == ".ome.tif" else ("", "", ""))
+        np.testing.assert_array_equal(picture.pixels[:], np.moveaxis(wanted, 1, 2))

@@ -1,0 +1,169 @@
+"""Restored images against cellpose 3.1.1.2, and memory for large ones. `make bench-restoration`.
+
+Both restore the same image with the same weights, random ones, taking turns; a large plane goes from Zarr to Zarr in a
+process of its own. Writes `tests/bench/results/restoration-<cpu|cuda>.json` and the table in `docs/benchmarks.md`. On a
+machine that others share only ratios within one run mean something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes a folder where it is imported
+
+from bench.document import update_document
+from bench.machine import write
+
+from pipeline_lib.api import (
+    Restorer,
+    RestoreSettings,
+    RunSettings,
+    load_restorer,
+    restore_image,
+    restore_large,
+    restored_like,
+)
+from pipeline_lib.nets.flownet import FlowNet
+from pipeline_lib.synthesis import Optics, Population, draw_field
+
+SIDE, LARGE = 2048, 16384
+PATTERN = 2048  # drawn once, then repeated
+WEIGHTS = "denoise_random"
+CHUNKS = (1, 1024, 1024)
+CASES = {"objects of 30 px, network at full size": 30.0, "objects of 50 px, network at 0.6 of the size": 50.0}
+
+
+def main() -> None:
+    """Measure every case and the large plane, write the figures, bring the document up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--side", type=int, default=SIDE, help="of the image that both restore")
+    parser.add_argument("--large", type=int, default=LARGE, help="side of the plane whose memory is measured; 0: none")
+    parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)  # folder: this is the process of the large plane
+    asked = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    if asked.alone:
+        sys.stdout.write(json.dumps(_large(asked.alone)))
+        return
+    warnings.filterwarnings("ignore")  # the peer warns of today's numpy and torch
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = _checkpoint(Path(folder))
+        device = load_restorer(checkpoint).predict.device
+        cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items()}
+        large = _in_a_process(Path(folder), asked.large) if asked.large else None
+    figures = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device.type, "cases": cases, "large": large}
+    write(f"restoration-{device.type}", figures)
+    update_document()
+
+
+def _checkpoint(folder: Path) -> Path:
+    """Random weights, in the official layout."""
+    torch.manual_seed(0)
+    net, path = FlowNet(1, 1), folder / WEIGHTS
+    torch.nn.init.normal_(net.output[2].weight, 0, 0.5)  # so that the image shows in what comes out
+    torch.save(net.state_dict(), path)
+    return path
+
+
+def _case(checkpoint: Path, diameter: float, asked: argparse.Namespace) -> dict[str, Any]:
+    """Ratio of the times for one image, and how far what comes out differs."""
+    from cellpose import denoise
+
+    image, how = _field(asked.side), RestoreSettings(diameter)
+    fast, exact = load_restorer(checkpoint), load_restorer(checkpoint, RunSettings(precision="float32"))
+    model = denoise.DenoiseModel(pretrained_model=str(checkpoint), device=fast.predict.device)
+
+    def ours(restorer: Restorer = fast) -> np.ndarray:
+        return restore_image(restorer, image, how)
+
+    def theirs() -> np.ndarray:
+        return np.asarray(model.eval(image, channels=[0, 0], diameter=diameter)).squeeze()
+
+    wanted = theirs()
+    return {
+        "precision": str(fast.predict.precision),
+        **_take_turns(ours, theirs, asked.rounds),
+        "largest difference": {
+            "fast": float(np.abs(ours() - wanted).max()),
+            "float32": float(np.abs(ours(exact) - wanted).max()),
+        },
+    }
+
+
+def _field(side: int) -> np.ndarray:
+    """A drawn image (Y, X), (side, side)."""
+    population = Population(cells=side * side / 2800, nucleus_px=28, clustering=0.1)
+    field = draw_field((side, side), population, Optics(), 0.0, np.random.default_rng(0))
+    return field.image[0].astype(np.float32)
+
+
+def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
+    """Seconds of both, round by round, and the median of their ratios; each runs once before."""
+    ours()
+    times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
+    return {
+        "times_faster": round(statistics.median(slow / fast for fast, slow in times), 2),
+        "our_seconds": [round(fast, 3) for fast, _ in times],
+        "their_seconds": [round(slow, 3) for _, slow in times],
+    }
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()  # both give arrays in the processor's memory, so a GPU has finished
+    return time.perf_counter() - started
+
+
+def _in_a_process(folder: Path, side: int) -> dict[str, Any]:
+    """Draw a uint16 plane (1, side, side) in Zarr; another process, whose memory counts, restores it."""
+    image = zarr.create_array(folder / "image", shape=(1, side, side), chunks=CHUNKS, dtype=np.uint16)
+    pattern = _field(min(side, PATTERN)).astype(np.uint16)
+    for top in range(0, side, PATTERN):
+        for left in range(0, side, PATTERN):
+            rows, columns = slice(top, min(top + PATTERN, side)), slice(left, min(left + PATTERN, side))
+            image[0, rows, columns] = pattern[: rows.stop - top, : columns.stop - left]
+    command = [sys.executable, __file__, "--alone", str(folder)]
+    return dict(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
+
+
+def _large(folder: Path) -> dict[str, Any]:
+    """Peak memory and time from Zarr to Zarr, and the peak before it began: Python, torch and the network."""
+    image = zarr.open_array(folder / "image", mode="r")
+    restorer, how = load_restorer(folder / WEIGHTS), RestoreSettings(30.0, keep_range=True)
+    shape, dtype = restored_like(restorer, image, how)
+    target = zarr.create_array(folder / "restored", shape=shape, chunks=CHUNKS, dtype=dtype)
+    before, started = _peak_mib(), time.perf_counter()
+    restore_large(restorer, image, target, how)
+    seconds = time.perf_counter() - started
+    return {
+        "side": image.shape[1],
+        "peak_mib": _peak_mib(),
+        "of_it_before_mib": before,
+        "seconds": round(seconds, 1),
+    }
+
+
+def _peak_mib() -> int:
+    """The most memory this program has held (Linux); `getrusage` would count what its parent held when it forked."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 1024)
+
+
+if __name__ == "__main__":
+    main()
