@@ -16,6 +16,7 @@ if Path("config/config.yaml").exists():
 
 include: "rules/common.smk"
 include: "rules/ingest.smk"
+include: "rules/restore.smk"
 include: "rules/segment.smk"
 include: "rules/measure.smk"
 include: "rules/aggregate.smk"

@@ -30,10 +30,13 @@ STAGES = {
     "ingest": Stage("ingest", "convert a batch of wells to OME-Zarr"),
     "complete": Stage("ingest", "list the committed wells in the plate"),
     "calibrate": Stage("segment", "choose intensity ranges and object diameters for the plate"),
+    "prepare": Stage("restore", "write the restored plate's groups and choose intensity ranges and diameters"),
+    "restore": Stage("restore", "denoise, deblur or enlarge the images of a batch of wells"),
     "segment": Stage("segment", "label the nuclei and cells of a batch of wells"),
     "measure": Stage("measure", "measure every cell of a batch of wells"),
     "aggregate": Stage("aggregate", "summarise wells and compare them with the controls"),
     "report": Stage("report", "write the plate report"),
+    "conclude": Stage("restore", "list the restored wells in their plate, or delete them if they were temporary"),
 }
 # Commands for people at a terminal: the module in `stages/` of the same name, with _ for -, brings its own flags.
 COMMANDS = {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipeline_lib.core.wells import row_column, well_name
 
-BATCH_STAGES = ("ingest", "segment", "measure")
-PLATE_STAGES = ("skeleton", "complete", "calibrate", "aggregate", "report")
+BATCH_STAGES = ("ingest", "restore", "segment", "measure")
+PLATE_STAGES = ("skeleton", "complete", "calibrate", "prepare", "aggregate", "report", "conclude")
+RESTORING_STAGES = ("prepare", "restore", "conclude")  # only where a channel is restored
 SHARED_STAGES = ("skeleton", "ingest", "complete")  # the same for all analyses of a plate
 ANALYSES = "analyses"
 WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
@@ -47,6 +48,15 @@ class PlatePaths:
     @property
     def raw(self) -> Path:
         return self.folder / "raw.ome.zarr"
+
+    @property
+    def restoration(self) -> Path:
+        """What was chosen for the restoration of the plate."""
+        return self.home / "restoration.json"
+
+    @property
+    def restored(self) -> Path:
+        return self.home / "restored.ome.zarr"
 
     @property
     def wells_parquet(self) -> Path:
@@ -108,6 +118,14 @@ class PlatePaths:
     def raw_well(self, well: str) -> Path:
         """The group of one well in the raw plate."""
         return self.raw / well_path(well)
+
+    def restored_well(self, well: str) -> Path:
+        """The group of one well in the restored plate."""
+        return self.restored / well_path(well)
+
+    def ready(self, batch: str) -> Path:
+        """There while a batch of restored wells is, for Snakemake: where those are temporary, so is this."""
+        return self.home / "ready" / batch
 
 
 def well_path(well: str) -> str:

@@ -43,6 +43,7 @@ CARRIERS = {
     "settings/base.py",
     "settings/plate.py",
     "settings/restoration.py",
+    "settings/restore.py",
     "settings/training.py",
     "paths.py",
     "provenance.py",

@@ -19,12 +19,13 @@ from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.core.platemap import check
 from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.manifests import is_current, read_manifest, write_manifest
+from pipeline_lib.io.plate_faults import plate_faults
 from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.platesheets import is_setting, read_plate_sheet
 from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
-from pipeline_lib.io.weights import WeightsError, checksums, find_weights
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.io.weights import checksums
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.settings import Section, Settings, sections
 
 METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
@@ -67,14 +68,56 @@ class Plate:
         return 1 + max(file.field for file in self.manifest.files)
 
     def section(self, stage: str) -> Section:
-        """The settings of a stage."""
+        """The settings of a stage, with what they take from other sections."""
+        if stage == "restore":
+            return self.settings.restore.with_diameters(self.settings.segment.labels.segmented())
         section: Section = getattr(self.settings, stage)
         return section
+
+    @property
+    def batch_stages(self) -> tuple[str, ...]:
+        """The stages of this plate that work in batches of wells."""
+        return self._existing(BATCH_STAGES)
+
+    @property
+    def plate_stages(self) -> tuple[str, ...]:
+        """The stages of this plate that treat it as one."""
+        return self._existing(PLATE_STAGES)
+
+    def _existing(self, stages: Sequence[str]) -> tuple[str, ...]:
+        return tuple(stage for stage in stages if self.settings.restore.is_on or stage not in RESTORING_STAGES)
+
+    def reads_restored(self, stage: str) -> bool:
+        """Whether a stage reads restored images."""
+        return bool(getattr(self.settings, stage).images == "restored")
+
+    def restored_for(self, stage: str, batch: str) -> list[str]:
+        """What says that the restored images for a batch of a stage that reads them are there.
+
+        Their records; where they are temporary, files that Snakemake deletes when nobody needs them any more, and has
+        made again, with the images, when a stage that reads them runs again.
+        """
+        if not self.reads_restored(stage):
+            return []
+        records = self.records_sharing("restore", stage, batch)
+        if self.settings.restore.keep is True:
+            return records
+        return [str(self.paths.ready(Path(record).stem)) for record in records]
 
     @cached_property
     def weights(self) -> dict[str, str]:
         """Label image -> checksum of the weights of its network."""
         return checksums(self.settings.segment.labels.weights())
+
+    @property
+    def last_readers(self) -> list[str]:
+        """The record after which temporary restored images are needed no more."""
+        return [] if self.settings.restore.keep is True else [str(self.paths.record("report", WHOLE_PLATE))]
+
+    @cached_property
+    def restoring_weights(self) -> dict[str, str]:
+        """Channel -> checksum of the weights of the network that restores it."""
+        return checksums(self.settings.restore.weights())
 
     def batches(self, stage: str) -> dict[str, tuple[str, ...]]:
         """Batch name (`A01-B12`) -> its wells."""
@@ -106,14 +149,14 @@ class Plate:
 
     def targets(self) -> list[str]:
         """Everything a finished plate has: tables, the report, and every record; and orders to retry."""
-        single = [str(self.paths.record(stage, WHOLE_PLATE)) for stage in PLATE_STAGES]
+        single = [str(self.paths.record(stage, WHOLE_PLATE)) for stage in self.plate_stages]
         return [
             *map(str, self.paths.results),
             *single,
-            *(path for stage in BATCH_STAGES for path in self.records(stage)),
+            *(path for stage in self.batch_stages for path in self.records(stage)),
             *(
                 order
-                for stage in BATCH_STAGES
+                for stage in self.batch_stages
                 for batch in self.batches(stage)
                 if (order := self.to_retry(stage, batch))
             ),
@@ -235,7 +278,7 @@ def _plate(
     manifest = stored or _scanned(name, *source, faults)
     if manifest is None:
         return None
-    faults += _channel_faults(name, manifest, settings) + _weights_faults(name, settings)
+    faults += [f"plate {name}: {fault}" for fault in plate_faults(manifest, settings)]
     plate = Plate(name, paths, settings, manifest, rescanned=stored is None)
     if not row.get("plate_map"):
         return plate
@@ -352,31 +395,3 @@ def _scanned(name: str, folder: Path, image_format: str, pattern: str, faults: l
     except (ValueError, FileNotFoundError) as error:
         faults.append(str(error) if f"plate {name}" in str(error) else f"plate {name}: {error}")
         return None
-
-
-def _weights_faults(name: str, settings: Settings) -> list[str]:
-    """Networks whose weights are not there."""
-    faults = []
-    for label, weights in settings.segment.labels.weights().items():
-        try:
-            find_weights(weights)
-        except WeightsError as error:
-            faults.append(f"plate {name}: segment.labels.{label}.weights: {error}")
-    return faults
-
-
-def _channel_faults(name: str, manifest: Manifest, settings: Settings) -> list[str]:
-    """Channels the settings speak of and the plate does not have."""
-    names = [settings.ingest.channel_name(channel, manifest.channel_names) for channel in manifest.channels]
-    faults = [
-        f"plate {name}: segment.labels uses channel {wanted!r}; the plate has {', '.join(names)} "
-        "(ingest.channels gives names to the ids in the raw files)"
-        for wanted in sorted(settings.segment.labels.channel_names() - set(names))
-    ]
-    faults += [
-        f"plate {name}: ingest.channels names channel id {unknown!r}; the raw files have {', '.join(manifest.channels)}"
-        for unknown in sorted(set(settings.ingest.channels) - set(manifest.channels))
-    ]
-    if len(set(names)) < len(names):
-        faults.append(f"plate {name}: two channels have one name: {', '.join(names)}")
-    return faults

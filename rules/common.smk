@@ -103,6 +103,23 @@ def weights_of(wildcards):
     return PLATES[wildcards.plate].weights
 
 
+def restoring_weights_of(wildcards):
+    """Checksums of the weights that restore, so that replaced ones are noticed."""
+    return PLATES[wildcards.plate].restoring_weights
+
+
+def restored_for(stage):
+    """What says that the restored images of the batch at hand are there, if the stage reads them."""
+    return lambda wildcards: PLATES[wildcards.plate].restored_for(
+        stage, wildcards.batch
+    )
+
+
+def last_readers_of_restored(wildcards):
+    """The record of the stage after which temporary restored images may go."""
+    return PLATES[wildcards.plate].last_readers
+
+
 def retry_of(stage):
     """The order to try the batch's quarantined wells again, if it has any and the run is to retry them."""
     return (
@@ -113,6 +130,12 @@ def retry_of(stage):
 def records_of(stage):
     """The records of all batches of the plate at hand."""
     return lambda wildcards: PLATES[wildcards.plate].records(stage)
+
+
+def restored_records(wildcards):
+    """The records of all restored batches of the plate at hand, if it is restored."""
+    plate = PLATES[wildcards.plate]
+    return plate.records("restore") if plate.settings.restore.is_on else []
 
 
 def records_before(stage, then):

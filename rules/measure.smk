@@ -1,4 +1,4 @@
-# REQUIRED INPUTS  raw intensities and label images in results/<plate>/raw.ome.zarr
+# REQUIRED INPUTS  intensities and label images in results/<plate>/raw.ome.zarr
 # OUTPUTS          results/<plate>/cells/<well>.parquet, told of by records/measure
 
 
@@ -7,6 +7,7 @@ rule measure:
     input:
         manifest=PLATE + "/manifest.json",
         segment=records_before("segment", then="measure"),
+        restore=restored_for("measure"),
         retry=retry_of("measure"),
     output:
         record=HOME + "/records/measure/{batch}.json",

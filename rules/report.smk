@@ -7,6 +7,7 @@ rule report:
     input:
         manifest=PLATE + "/manifest.json",
         aggregate=HOME + "/records/aggregate/plate.json",
+        restore=restored_records,
     output:
         record=HOME + "/records/report/plate.json",
         report=HOME + "/report.html",

@@ -45,6 +45,7 @@ rule segment:
     input:
         manifest=PLATE + "/manifest.json",
         calibrate=HOME + "/records/calibrate/plate.json",
+        restore=restored_for("segment"),
         retry=retry_of("segment"),
     output:
         record=HOME + "/records/segment/{batch}.json",

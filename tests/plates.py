@@ -12,9 +12,10 @@ from itertools import product
 from pathlib import Path
 
 from pipeline_lib.core.wells import well_name
-from pipeline_lib.paths import PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, RESTORING_STAGES, PlatePaths
 from pipeline_lib.stages.synthesize import OVERRIDES
 
+WELL_STAGES = tuple(stage for stage in BATCH_STAGES if stage not in RESTORING_STAGES)  # where nothing is restored
 REPOSITORY = Path(__file__).parents[1]
 LOCALLY = ("--workflow-profile", str(REPOSITORY / "profiles" / "default"))
 TOLD = "snakemake.txt"  # in the folder of a run: what Snakemake said, run after run

@@ -25,10 +25,13 @@ NEEDS = {
     "ingest": Need(3000, 60, seconds_per_field=1.5),
     "complete": Need(1000, 10),
     "calibrate": Need(4000, 30, threads=4, gpu=True),
+    "prepare": Need(3000, 30),
+    "restore": Need(6000, 120, threads=4, gpu=True, seconds_per_field=3.0),
     "segment": Need(6000, 120, threads=4, gpu=True, seconds_per_field=3.0),
     "measure": Need(3000, 120, seconds_per_field=5.0),
     "aggregate": Need(3000, 30),
     "report": Need(3000, 30),
+    "conclude": Need(1000, 10),
 }
 
 TRAINING = Need(16000, 600, threads=8, gpu=True)  # belongs to no plate

@@ -38,6 +38,7 @@ class WellEntry:
         reason: Why the well is not done; empty for a done well.
         thumbnail: WebP picture of the well, or None.
         outlined: The same picture with object outlines, or None.
+        restored: A picture of the restored images, or None.
     """
 
     well: str
@@ -45,6 +46,7 @@ class WellEntry:
     reason: str
     thumbnail: bytes | None
     outlined: bytes | None
+    restored: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _well(entry: WellEntry) -> dict[str, object]:
         "reason": entry.reason,
         "thumbnail": _data_uri(entry.thumbnail),
         "outlined": _data_uri(entry.outlined),
+        "restored": _data_uri(entry.restored),
     }
 
 

@@ -15,14 +15,18 @@ function drawWell() {
   drawAllNumbers();
 }
 
-function drawThumbnail({ well, thumbnail, outlined }) {
+function drawThumbnail({ well, thumbnail, outlined, restored }) {
   const picture = (state.outlines ? outlined : null) ?? thumbnail ?? outlined;
-  const image = byId("well-thumbnail");
   byId("outline-field").hidden = !(thumbnail && outlined);
-  image.hidden = !picture;
   byId("well-no-picture").hidden = Boolean(picture);
   byId("well-caption").textContent = picture ? report.caption : "";
-  image.alt = picture ? `Well ${well}` : "";
+  drawPicture(byId("well-thumbnail"), picture, restored ? `Well ${well}, raw` : `Well ${well}`);
+  drawPicture(byId("well-restored"), restored, `Well ${well}, restored`);
+}
+
+function drawPicture(image, picture, told) {
+  image.hidden = !picture;
+  image.alt = picture ? told : "";
   if (picture) image.src = picture;
   else image.removeAttribute("src");
 }

@@ -24,12 +24,14 @@ from pipeline_lib.settings.plate import (
     SegmentSettings,
 )
 from pipeline_lib.settings.restoration import RestorationTrainSettings
+from pipeline_lib.settings.restore import ChannelRestoration, Images, RestoreSettings
 from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, LearningSettings, TrainingSet, TrainSettings
 
 __all__ = [
-    "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelSettings", "FeatureGroup",
-    "GrowLabels", "IngestSettings", "LabelSettings", "LearningSettings", "MeasureSettings", "NetworkLabels",
-    "Percentiles", "ReportSettings", "RestorationTrainSettings", "Section", "SegmentSettings", "Settings",
+    "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelRestoration",
+    "ChannelSettings", "FeatureGroup", "GrowLabels", "Images", "IngestSettings", "LabelSettings", "LearningSettings",
+    "MeasureSettings", "NetworkLabels", "Percentiles", "ReportSettings", "RestorationTrainSettings", "RestoreSettings",
+    "Section", "SegmentSettings", "Settings",
     "TrainSettings", "TrainingSet", "scheduling", "sections",
 ]  # fmt: skip
 
@@ -49,6 +51,7 @@ class Settings(Section):
         default=False, description="Try quarantined wells again, and only those: `snakemake --config retry_failed=true`"
     )
     ingest: IngestSettings = IngestSettings()
+    restore: RestoreSettings = RestoreSettings()
     segment: SegmentSettings = SegmentSettings()
     measure: MeasureSettings = MeasureSettings()
     aggregate: AggregateSettings = AggregateSettings()

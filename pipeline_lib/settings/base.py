@@ -13,6 +13,11 @@ def scheduling(default: object, description: str, pattern: str | None = None) ->
     return Field(default, description=description, pattern=pattern, json_schema_extra={"scheduling": True})
 
 
+def later(default: object, description: str) -> Any:
+    """A field that came when plates had been made without it: with its default, it is as if it were not there."""
+    return Field(default, description=description, json_schema_extra={"later": True})
+
+
 class Section(BaseModel):
     """Frozen settings that know their own identity. Unknown keys are errors."""
 
@@ -20,16 +25,25 @@ class Section(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The settings that change a result, as plain JSON values."""
-        skipped = {
-            name
-            for name, field in type(self).model_fields.items()
-            if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("scheduling")
-        }
-        return self.model_dump(mode="json", exclude=skipped)
+        return self.model_dump(mode="json", exclude=self._marked("scheduling") | self._untouched())
+
+    def told(self) -> dict[str, Any]:
+        """The whole section as plain JSON values, as records keep it."""
+        return self.model_dump(mode="json", exclude=self._untouched())
 
     def to_json(self) -> str:
         """The whole section as one line of JSON, keys sorted: the form in which rules hand it to a stage."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return json.dumps(self.told(), sort_keys=True)
+
+    def _untouched(self) -> set[str]:
+        """Fields that came later and have their defaults."""
+        fields = type(self).model_fields
+        return {name for name in self._marked("later") if getattr(self, name) == fields[name].default}
+
+    def _marked(self, mark: str) -> set[str]:
+        fields = type(self).model_fields.items()
+        extras = {name: field.json_schema_extra for name, field in fields}
+        return {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get(mark)}
 
 
 def sections(annotation: Any) -> list[type[Section]]:

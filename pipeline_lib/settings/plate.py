@@ -10,7 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.core.platemap import PlateMapColumns
 from pipeline_lib.core.wells import PLATE_FORMATS
-from pipeline_lib.settings.base import Section, scheduling
+from pipeline_lib.settings.base import Section, later, scheduling
+from pipeline_lib.settings.restore import Images
 
 SYNTHETIC_PATTERN = (
     r"(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}[0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
@@ -137,6 +138,10 @@ class LabelSettings(Section):
         """Label image -> the weights its network is named by."""
         return {name: made.weights for name, made in self.networks().items()}
 
+    def segmented(self) -> dict[str, str]:
+        """Label image -> the channel its network segments."""
+        return {name: made.channels[0] for name, made in self.networks().items()}
+
     def channel_names(self) -> set[str]:
         """Every channel the label images are made from."""
         used = {name for made in self.networks().values() for name in made.channels}
@@ -160,6 +165,7 @@ class SegmentSettings(Section):
         "plate", description="Which pixels the intensity percentiles are taken over; with plate, empty wells stay empty"
     )
     percentiles: Percentiles = Field((1.0, 99.0), description="Intensities brought to 0 and 1 before the network")
+    images: Images = later("raw", "What the networks read: raw, or restored (section `restore`)")
     calibration_wells: PositiveInt = Field(8, description="Wells the object diameter is estimated on")
     labels: LabelSettings = LabelSettings()
 
@@ -175,7 +181,7 @@ FeatureGroup = Literal["shape", "intensity", "radial", "texture", "granularity",
 
 
 class MeasureSettings(Section):
-    """Raw intensities and labels to one row per cell."""
+    """Intensities and labels to one row per cell."""
 
     wells_per_job: PositiveInt = scheduling(16, "Wells that one job measures")
     features: tuple[FeatureGroup, ...] = Field(
@@ -183,6 +189,7 @@ class MeasureSettings(Section):
         min_length=1,
         description="Groups of features, per object and channel, or pair of channels",
     )
+    images: Images = later("raw", "Whose intensities are measured: raw, or restored (section `restore`)")
 
 
 class AggregateSettings(Section):

@@ -35,7 +35,9 @@ from pipeline_lib.paths import (
     PlatePaths,
     label_name,
     labels_path,
+    well_path,
 )
+from pipeline_lib.stages._folders import deleted_wells
 from pipeline_lib.stages.segment import labels_fingerprint
 
 READERS = 4  # arrays read at a time
@@ -62,10 +64,7 @@ class Fault:
 def faults_of_raw(plate: PlatePaths) -> list[Fault]:
     """What is wrong with what all analyses share: the plate's metadata, raw wells, and their records."""
     wells = committed_wells(plate.raw)
-    invalid = {well: _tried(_invalid_raw, plate, well) for well in wells}  # the validator is not made for threads
-    with ThreadPoolExecutor(READERS) as readers:
-        found = readers.map(lambda well: invalid[well] or _tried(_unreadable_raw, plate, well), wells)
-        faults = [Fault("ingest", well, said) for well, of_well in zip(wells, found, strict=True) for said in of_well]
+    faults = [Fault("ingest", well, said) for well, said in _bad_images(plate.raw, wells, [HISTOGRAMS])]
     faults += _of_records(plate, ("ingest",), {fault.well for fault in faults})
     return [*_of_plate(plate, wells, {fault.well for fault in faults}), *faults]
 
@@ -79,11 +78,12 @@ def faults_of_analysis(plate: PlatePaths, bad: set[str]) -> list[Fault]:
     with ThreadPoolExecutor(READERS) as readers:
         labels = list(readers.map(lambda well: _tried(_bad_labels, plate, well), wells))
     faults = [("segment", well, said) for well, of_well in zip(wells, labels, strict=True) for said in of_well]
+    faults += [("restore", well, said) for well, said in _bad_images(plate.restored, committed_wells(plate.restored))]
     faults += [("measure", well, said) for well in wells for said in _tried(_bad_table, plate, well)]
     faults += [("measure", well, "a cell table of a well that is not there") for well in _strays(plate, {*wells, *bad})]
     faults += [("aggregate", "", said) for said in map(_bad_summary, _summaries(plate)) if said]
     told = [Fault(*fault, plate.analysis) for fault in faults]
-    return told + list(_of_records(plate, ("segment", "measure"), bad | {fault.well for fault in told}))
+    return told + list(_of_records(plate, ("restore", "segment", "measure"), bad | {fault.well for fault in told}))
 
 
 def left_over(plate: PlatePaths) -> list[Path]:
@@ -124,11 +124,19 @@ def _invalid_plate(raw: Path) -> list[str]:
     return _invalid_group(raw)
 
 
-def _invalid_raw(plate: PlatePaths, well: str) -> list[str]:
+def _bad_images(store: Path, wells: Sequence[str], beside: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """What is wrong with wells of a raw or restored plate. beside: arrays they have beside their fields."""
+    invalid = {well: _tried(_invalid_well, store, well) for well in wells}  # the validator is not made for threads
+    with ThreadPoolExecutor(READERS) as readers:
+        found = readers.map(lambda well: invalid[well] or _tried(_unreadable_well, store, well, beside), wells)
+        yield from ((well, said) for well, of_well in zip(wells, found, strict=True) for said in of_well)
+
+
+def _invalid_well(store: Path, well: str) -> list[str]:
     """What keeps a well and its fields from being valid OME-NGFF. Label images are looked at elsewhere."""
     from yaozarrs import validate_zarr_store
 
-    raw = plate.raw_well(well)
+    raw = store / well_path(well)
     of_labels = set(raw.glob("*/labels/**/zarr.json"))
     if bad := _unparsable(set(raw.rglob("zarr.json")) - of_labels):
         return bad
@@ -165,11 +173,11 @@ def _unparsable(files: Iterable[Path]) -> list[str]:
     return said
 
 
-def _unreadable_raw(plate: PlatePaths, well: str) -> list[str]:
-    raw = plate.raw_well(well)
-    levels = [(field, range(levels_of(plate.raw, well, field))) for field in fields_of(plate.raw, well)]
-    pixels = [raw / str(field) / str(level) for field, of_field in levels for level in of_field]
-    return _unreadable([*pixels, raw / HISTOGRAMS])
+def _unreadable_well(store: Path, well: str, beside: Sequence[str]) -> list[str]:
+    group = store / well_path(well)
+    levels = [(field, range(levels_of(store, well, field))) for field in fields_of(store, well)]
+    pixels = [group / str(field) / str(level) for field, of_field in levels for level in of_field]
+    return _unreadable([*pixels, *(group / name for name in beside)])
 
 
 def _unreadable(arrays: Iterable[Path]) -> list[str]:
@@ -221,16 +229,19 @@ def _of_records(plate: PlatePaths, stages: Sequence[str], bad: set[str]) -> Iter
     """Records that cannot be read, and wells they call finished and the store has not, or has another result of."""
     stored: dict[str, Callable[[str], str | None]] = {
         "ingest": lambda well: stored_fingerprint(plate.raw_well(well)),
+        "restore": lambda well: stored_fingerprint(plate.restored_well(well)),
         "segment": lambda well: labels_fingerprint(plate, well),
         "measure": lambda well: table_fingerprint(plate.cells(well)),
     }
     shared = stages[0] in SHARED_STAGES
     for stage in (*stages, *(stage for stage in PLATE_STAGES if (stage in SHARED_STAGES) == shared)):
         outcomes, unreadable = _outcomes(plate.records(stage))
+        gone = deleted_wells(plate) if stage == "restore" else set()
         analysis = "" if shared else plate.analysis
         yield from (Fault(stage, "", f"{record}: a record that cannot be read", analysis) for record in unreadable)
         for well, outcome in outcomes.items():
-            if well not in bad and outcome["status"] in FINISHED and stored[stage](well) != outcome["fingerprint"]:
+            finished = outcome["status"] in FINISHED and well not in bad | gone
+            if finished and stored[stage](well) != outcome["fingerprint"]:
                 yield Fault(stage, well, NOT_THERE, analysis)
 
 

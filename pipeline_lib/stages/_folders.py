@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline_lib.paths import ANALYSES, PlatePaths
+from pipeline_lib.io.plate import committed_wells
+from pipeline_lib.io.records import read_json
+from pipeline_lib.paths import ANALYSES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 
 
 def add_plates(parser: argparse.ArgumentParser, analysis: str = "a named analysis (default: the plain one)") -> None:
@@ -30,6 +32,26 @@ def analyses_of(plate: PlatePaths) -> list[PlatePaths]:
     """All analyses of a plate, the plain one first."""
     named = sorted(path.name for path in (plate.folder / ANALYSES).glob("[!.]*"))
     return [PlatePaths(plate.folder, name) for name in ("", *named)]
+
+
+def is_restored(plate: PlatePaths) -> bool:
+    """Whether an analysis has, or had, restored images, as far as its files tell."""
+    return plate.restored.exists() or plate.record("prepare", WHOLE_PLATE).exists()
+
+
+def stages_there(plate: PlatePaths, stages: Iterable[str]) -> list[str]:
+    """Those of some stages that an analysis has: no stage of restoration where nothing was ever restored."""
+    left_out = () if is_restored(plate) else RESTORING_STAGES
+    return [stage for stage in stages if stage not in left_out]
+
+
+def deleted_wells(plate: PlatePaths) -> set[str]:
+    """Wells whose restored images were temporary and have been deleted."""
+    try:
+        deleted = set(read_json(plate.record("conclude", WHOLE_PLATE)).get("deleted", ()))
+    except ValueError:  # a record that cannot be read says nothing
+        return set()
+    return deleted - set(committed_wells(plate.restored))
 
 
 def _plates(folder: Path) -> list[Path]:

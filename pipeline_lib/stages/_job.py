@@ -242,6 +242,4 @@ def write_record(job: Job, clock: Clock, content: Mapping[str, Any]) -> None:
     made = {"stage": job.stage, "plate": job.name, "batch": job.record.stem, "code": code_digest(job.stage)}
     machine = {"software": software(), "peak_memory_mb": peak_memory_mb()}
     sweep(job.record)
-    write_json(
-        job.record, {**made, "settings": job.settings.model_dump(mode="json"), **machine, **clock.told(), **content}
-    )
+    write_json(job.record, {**made, "settings": job.settings.told(), **machine, **clock.told(), **content})

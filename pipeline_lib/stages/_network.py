@@ -1,4 +1,4 @@
-"""From settings to a network and its input: shared by calibrate and segment."""
+"""From settings to a network and its input: shared by calibrate, restore and segment."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.devices import take_gpu, visible_gpus
 from pipeline_lib.io.weights import find_weights, load_weights
+from pipeline_lib.restoration import Restorer, prepare_restorer
 from pipeline_lib.segmentation import Network, prepare_network
-from pipeline_lib.settings import NetworkLabels, SegmentSettings
+from pipeline_lib.settings import NetworkLabels, RestoreSettings, SegmentSettings
 from pipeline_lib.tiling.placing import RunSettings
 
 
@@ -22,6 +23,12 @@ def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
     """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
     run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
     return prepare_network(load_weights(find_weights(made.weights)).state, run, name=made.weights)
+
+
+def load_restorer(weights: str, settings: RestoreSettings) -> Restorer:
+    """The restoration network of these weights, on the device the settings choose, as `load_network`."""
+    run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
+    return prepare_restorer(load_weights(find_weights(weights)).state, run, name=weights)
 
 
 @cache

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline_lib.io.plate import committed_wells
-from pipeline_lib.io.records import FINISHED, well_outcomes
+from pipeline_lib.io.records import FINISHED, QUARANTINED, well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, PlatePaths
 from pipeline_lib.stages._job import Job
 
@@ -32,9 +33,15 @@ def plate_outcomes(plate: PlatePaths, wells: Iterable[str]) -> dict[str, Outcome
     records = {stage: well_outcomes(plate.records(stage)) for stage in BATCH_STAGES}
     outcomes = {}
     for well in wells:
-        failed = next(
-            (stage for stage in BATCH_STAGES if records[stage].get(well, {}).get("status") not in FINISHED), None
-        )
-        told = records[failed].get(well, {}) if failed else {}
-        outcomes[well] = Outcome(failed is None, failed or "", told.get("kind", ""), told.get("reason", ""))
+        told = {stage: records[stage].get(well, {}) for stage in BATCH_STAGES}
+        failed = [stage for stage in BATCH_STAGES if told[stage].get("status") not in FINISHED]
+        outcomes[well] = _outcome(failed, told)
     return outcomes
+
+
+def _outcome(failed: Sequence[str], told: Mapping[str, Mapping[str, Any]]) -> Outcome:
+    """failed: the stages that have not finished a well. Without restored images a well may be done all the same."""
+    if set(failed) <= {"restore"}:
+        return Outcome(done=True)
+    stage = next(stage for stage in failed if stage != "restore" or told[stage].get("status") == QUARANTINED)
+    return Outcome(done=False, stage=stage, kind=told[stage].get("kind", ""), reason=told[stage].get("reason", ""))

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="slurm", help="what the profile is called (default: slurm)")
     parser.add_argument("--account", help="SLURM account; leave it out where the cluster keeps none")
     parser.add_argument("--cpu-partition", help="partition of stages without a GPU (default: cpu)")
-    parser.add_argument("--gpu-partition", help="partition of calibrate and segment (default: gpu)")
+    parser.add_argument("--gpu-partition", help="partition of the stages that run networks (default: gpu)")
     parser.add_argument(
         "--gpu-syntax", choices=tuple(GPU_SYNTAX), default="gpu", help="how the site wants GPUs: --gpus or --gres"
     )

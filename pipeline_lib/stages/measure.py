@@ -1,4 +1,4 @@
-"""measure: raw intensities and label images to one table of cells per well."""
+"""measure: intensities, raw ones unless told otherwise, and label images to one table of cells per well."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.features import measure_field
 from pipeline_lib.io.commit import discard
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import fields_of, read_field, read_info, read_labels
+from pipeline_lib.io.plate import fields_of, read_info, read_labels
 from pipeline_lib.io.tables import table_fingerprint, write_table
 from pipeline_lib.settings import MeasureSettings
+from pipeline_lib.stages._images import WellImages, at_size
 from pipeline_lib.stages._job import Job, make_current
 from pipeline_lib.stages.segment import labels_fingerprint
 
@@ -60,9 +61,14 @@ class Measure:
     def info(self) -> PlateInfo:
         return read_info(self.job.plate.raw)
 
+    @cached_property
+    def images(self) -> WellImages:
+        return WellImages(self.job.plate, self.settings.images)
+
     def wanted(self, well: str) -> str | None:
         labels = labels_fingerprint(self.job.plate, well)
-        return labels and self.job.fingerprint(labels=labels)
+        restored = {} if self.settings.images == "raw" else {"images": self.images.fingerprint(well)}
+        return labels and self.job.fingerprint(labels=labels, **restored)
 
     def stored(self, well: str) -> str | None:
         return table_fingerprint(self.job.plate.cells(well))
@@ -74,7 +80,8 @@ class Measure:
         plate = self.job.plate
         for field, time in product(fields_of(plate.raw, well), range(self.info.times)):
             labels = read_labels(plate.raw, well, field, time, analysis=plate.analysis)
-            yield Frame(well, field, time, read_field(plate.raw, well, field, time), labels)
+            image = at_size(self.images.read(well, field, time), self.info.shape)
+            yield Frame(well, field, time, image, labels)
 
     def compute(self, piece: Frame) -> pd.DataFrame:
         measured = measure_field(piece.image, piece.labels, self.info.channel_names, self.settings.features)

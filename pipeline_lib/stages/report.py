@@ -11,12 +11,21 @@ import pandas as pd
 from pipeline_lib.arrays.pyramid import STEP
 from pipeline_lib.io.commit import committed, sweep
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import fields_of, labels_of, levels_of, read_field, read_info, read_labels
+from pipeline_lib.io.plate import (
+    fields_of,
+    labels_of,
+    levels_of,
+    read_field,
+    read_info,
+    read_labels,
+    stored_fingerprint,
+)
 from pipeline_lib.io.records import read_json, read_records
 from pipeline_lib.io.tables import read_csv, read_table
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
 from pipeline_lib.reporting import ReportData, WellEntry, encode_webp, render_report, thumbnail
 from pipeline_lib.settings import ReportSettings
+from pipeline_lib.stages._images import WellImages
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import Outcome, plate_outcomes
 
@@ -44,17 +53,18 @@ def _data(job: Job, settings: ReportSettings) -> ReportData:
     info = read_info(job.plate.raw)
     outcomes = plate_outcomes(job.plate, job.wells)
     table, scores = read_table(job.plate.wells_parquet), read_csv(job.plate.z_prime)
+    wells = [_entry(job.plate, well, outcome, info, settings.thumbnail_size) for well, outcome in outcomes.items()]
     return ReportData(
         plate=job.name,
         rows=info.rows,
         columns=info.columns,
-        wells=[_entry(job.plate, well, outcome, info, settings.thumbnail_size) for well, outcome in outcomes.items()],
+        wells=wells,
         table=table.drop(columns=TOLD_ELSEWHERE),
         z_prime=scores,
         default_feature=settings.feature or _first_feature(table, scores),
         provenance=_provenance(job.plate),
         notes=_notes(job.plate, table, outcomes),
-        thumbnail_caption=_caption(info),
+        thumbnail_caption=_caption(info, restored=any(entry.restored for entry in wells)),
     )
 
 
@@ -76,7 +86,20 @@ def _entry(plate: PlatePaths, well: str, outcome: Outcome, info: PlateInfo, size
     labels = {name: found[name] for name in OUTLINED if name in found}
     colours, windows = [c.colour for c in info.channels], [c.window for c in info.channels]
     plain, outlined = thumbnail(image, labels, colours, windows, size)
-    return WellEntry(well, "done", "", encode_webp(plain), encode_webp(outlined))
+    return WellEntry(
+        well, "done", "", encode_webp(plain), encode_webp(outlined), _restored(plate, well, field, info, size)
+    )
+
+
+def _restored(plate: PlatePaths, well: str, field: int, info: PlateInfo, size: int) -> bytes | None:
+    """A picture of the restored field, coloured as the raw one; None where it is not there. info: of the raw plate."""
+    stored = stored_fingerprint(plate.restored_well(well))
+    if stored is None or stored != WellImages(plate, "restored").fingerprint(well):
+        return None
+    level = _level(read_info(plate.restored), size, levels_of(plate.restored, well, field))
+    image = read_field(plate.restored, well, field, level=level)
+    picture, _ = thumbnail(image, {}, [c.colour for c in info.channels], [c.window for c in info.channels], size)
+    return encode_webp(picture)
 
 
 def _level(info: PlateInfo, size: int, levels: int) -> int:
@@ -85,9 +108,10 @@ def _level(info: PlateInfo, size: int, levels: int) -> int:
     return max(level for level in range(levels) if level == 0 or longest / STEP**level >= size)
 
 
-def _caption(info: PlateInfo) -> str:
+def _caption(info: PlateInfo, *, restored: bool) -> str:
     shown = ", ".join(f"{c.name} #{c.colour} from {c.window[0]:g} to {c.window[1]:g}" for c in info.channels)
-    return f"First field, {shown}; the same display window for the whole plate. Outlines: nuclei yellow, cells pink."
+    told = f"First field, {shown}; the same display window for the whole plate. Outlines: nuclei yellow, cells pink."
+    return f"{told} Left raw, right restored." if restored else told
 
 
 def _notes(plate: PlatePaths, table: pd.DataFrame, outcomes: Mapping[str, Outcome]) -> list[str]:
@@ -148,6 +172,9 @@ def _provenance(plate: PlatePaths) -> dict[str, Any]:
         "stages": stages,
         "settings": {stage: newest[stage]["settings"] for stage in (*BATCH_STAGES, "aggregate") if stage in newest},
         "calibration": read_json(plate.calibration),
-        "weights (SHA-256)": newest.get("segment", {}).get("weights", {}),
+        "weights (SHA-256)": {
+            **newest.get("restore", {}).get("weights", {}),
+            **newest.get("segment", {}).get("weights", {}),
+        },
         "software": newest["aggregate"]["software"],
     }

@@ -15,7 +15,7 @@ from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import WHOLE_PLATE, PlatePaths, labels_path
 from pipeline_lib.stages._folders import analyses_of
 
-STAGES = ("ingest", "calibrate", "segment", "measure")
+STAGES = ("ingest", "calibrate", "restore", "segment", "measure")
 log = logging.getLogger("wellpose")
 
 
@@ -71,8 +71,10 @@ def drop(plate: PlatePaths, stage: str, wells: Set[str]) -> None:
     if stage == "ingest" and wells:
         discard(plate.record("complete", WHOLE_PLATE))
         for analysis in analyses_of(plate):
-            drop(analysis, "segment", wells)
-            drop(analysis, "measure", wells)
+            for later in ("restore", "segment", "measure"):
+                drop(analysis, later, wells)
+    if stage == "restore" and wells:
+        discard(plate.record("conclude", WHOLE_PLATE))
 
 
 def _records(plate: PlatePaths, stage: str) -> dict[Path, set[str] | None]:
@@ -92,6 +94,8 @@ def _drop(plate: PlatePaths, stage: str, well: str) -> None:
     raw = plate.raw_well(well)
     if stage == "ingest":
         discard(raw)
+    elif stage == "restore":
+        discard(plate.restored_well(well))
     elif stage == "measure":
         discard(plate.cells(well))
     else:

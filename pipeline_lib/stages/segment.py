@@ -1,9 +1,12 @@
-"""segment: images of a batch of wells to label images inside the raw plate."""
+"""segment: images of a batch of wells to label images inside the raw plate.
+
+Label images have the size of raw ones, and diameters are in raw pixels, whatever the images they are found in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
-from pipeline_lib.arrays.resample import shrink_labels
+from pipeline_lib.arrays.resample import resize_labels, shrink_labels
 from pipeline_lib.compartments import Compartments, grow, otsu_threshold, pair
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import (
@@ -21,15 +24,14 @@ from pipeline_lib.io.plate import (
     fields_of,
     labels_of,
     read_attributes,
-    read_field,
     read_info,
-    stored_fingerprint,
     withdraw_labels,
 )
 from pipeline_lib.io.records import read_json
 from pipeline_lib.io.weights import checksums
 from pipeline_lib.paths import PlatePaths, labels_path
 from pipeline_lib.settings import GrowLabels, NetworkLabels, SegmentSettings
+from pipeline_lib.stages._images import WellImages, at_size
 from pipeline_lib.stages._job import Job, make_current
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def labels_fingerprint(plate: PlatePaths, well: str) -> str | None:
 
 @dataclass(frozen=True)
 class Frame:
-    """A field at a time point. image: (C, Y, X)."""
+    """A field at a time point. image: (C, Y, X), larger than the raw one if it was enlarged."""
 
     field: int
     image: Image
@@ -95,6 +97,10 @@ class Segment:
         return read_info(self.job.plate.raw)
 
     @cached_property
+    def images(self) -> WellImages:
+        return WellImages(self.job.plate, self.settings.images)
+
+    @cached_property
     def networks(self) -> dict[str, Network]:
         """The networks, loaded when the first well needs them and kept for the whole job."""
         from pipeline_lib.stages._network import load_network
@@ -108,8 +114,8 @@ class Segment:
         return {"weights": self.weights, "ran_on": ran}
 
     def wanted(self, well: str) -> str | None:
-        raw = stored_fingerprint(self.job.plate.raw_well(well))
-        return raw and self.job.fingerprint(raw=raw, weights=self.weights, calibration=self.calibration)
+        images = self.images.fingerprint(well)
+        return images and self.job.fingerprint(raw=images, weights=self.weights, calibration=self.calibration)
 
     def stored(self, well: str) -> str | None:
         return labels_fingerprint(self.job.plate, well)
@@ -122,7 +128,7 @@ class Segment:
         places = [(field, time) for field in self._fields(well) for time in range(self.info.times)]
         for start in range(0, len(places), IMAGES_AT_ONCE):
             some = places[start : start + IMAGES_AT_ONCE]
-            yield [Frame(field, read_field(self.job.plate.raw, well, field, time)) for field, time in some]
+            yield [Frame(field, self.images.read(well, field, time)) for field, time in some]
 
     def compute(self, piece: list[Frame]) -> list[Labelled]:
         found = self._compartments([frame.image for frame in piece], self.info.channel_names)
@@ -140,11 +146,14 @@ class Segment:
         return fields_of(self.job.plate.raw, well) if read_attributes(self.job.plate.raw_well(well)) else []
 
     def _compartments(self, images: Sequence[Image], names: Sequence[str]) -> list[Compartments]:
-        """Nuclei, cells and cytoplasm of every image (C, Y, X)."""
-        made = self.settings.labels
+        """Nuclei, cells and cytoplasm of every image (C, Y, X), at the size of raw ones."""
+        made, shape = self.settings.labels, self.info.shape
         nuclei = self._network_labels("nuclei", made.nuclei, images, names)
         if isinstance(made.cells, GrowLabels):
-            cells = [_grown(seeds, image, names, made.cells) for seeds, image in zip(nuclei, images, strict=True)]
+            cells = [
+                _grown(seeds, at_size(image, shape), names, made.cells)
+                for seeds, image in zip(nuclei, images, strict=True)
+            ]
         else:
             cells = self._network_labels("cells", made.cells, images, names)
         ring = made.cytoplasm_gap, made.cytoplasm_reach
@@ -153,15 +162,17 @@ class Segment:
     def _network_labels(
         self, name: str, made: NetworkLabels | None, images: Sequence[Image], names: Sequence[str]
     ) -> list[Labels]:
-        """The label image a network makes of every image; empty ones where it is not wanted."""
+        """The label image a network makes of every image, at raw size; empty ones where it is not wanted."""
         if made is None:
-            return [np.zeros(image.shape[1:], np.uint32) for image in images]
+            return [np.zeros(self.info.shape, np.uint32) for _ in images]
         from pipeline_lib.segmentation import segment_fields
         from pipeline_lib.stages._network import mask_settings, network_input
 
-        ranges, diameter = self.calibration["ranges"], self.calibration["diameters"][name]
+        ranges, ratio = self.calibration["ranges"], self.images.ratio
         inputs = [network_input(image, names, made, self.settings, ranges) for image in images]
-        return list(segment_fields(self.networks[name], inputs, diameter, mask_settings(made)))
+        masks = replace(mask_settings(made), min_size=round(made.min_size * ratio**2))
+        found = segment_fields(self.networks[name], inputs, self.calibration["diameters"][name] * ratio, masks)
+        return [resize_labels(labels, self.info.shape) if ratio > 1 else labels for labels in found]
 
     def _labelled(self, field: int, made: Compartments) -> Labelled:
         levels = {name: list(pyramid(getattr(made, name), shrink_labels)) for name in self._names()}

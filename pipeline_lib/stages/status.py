@@ -17,7 +17,7 @@ from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.records import QUARANTINED, well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths
-from pipeline_lib.stages._folders import add_plates, plates_in
+from pipeline_lib.stages._folders import add_plates, deleted_wells, plates_in, stages_there
 from pipeline_lib.stages.segment import labels_fingerprint
 
 UNITS = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
@@ -70,13 +70,14 @@ def run(parsed: argparse.Namespace) -> None:
 def plate_status(plate: PlatePaths) -> PlateStatus:
     """What the store, the records and the claims of a plate say together."""
     manifest = read_manifest(plate.manifest)
-    claims = {stage: read_claims(plate.claims(stage)) for stage in BATCH_STAGES}
-    outcomes = {stage: well_outcomes(plate.records(stage)) for stage in BATCH_STAGES}
+    batch_stages = stages_there(plate, BATCH_STAGES)
+    claims = {stage: read_claims(plate.claims(stage)) for stage in batch_stages}
+    outcomes = {stage: well_outcomes(plate.records(stage)) for stage in batch_stages}
     mapped = {well for of_stage in outcomes.values() for well in of_stage}
     wells = sorted({*manifest.wells, *manifest.missing, *mapped}, key=row_column)
     stages: dict[str, StageStatus] = {}
     aside: set[str] = set()
-    for stage in BATCH_STAGES:
+    for stage in batch_stages:
         stages[stage] = _sorted_out(wells, _committed(plate, stage, wells), outcomes[stage], claims[stage], aside)
         aside = aside | set(stages[stage].quarantined)
     return PlateStatus(
@@ -85,8 +86,8 @@ def plate_status(plate: PlatePaths) -> PlateStatus:
         wells=len(wells),
         active=is_held(plate.lock),
         stages=stages,
-        finished={stage: plate.record(stage, WHOLE_PLATE).exists() for stage in PLATE_STAGES},
-        jobs=[_job(stage, claim) for stage in BATCH_STAGES for claim in _telling(claims[stage], stages[stage])],
+        finished={stage: plate.record(stage, WHOLE_PLATE).exists() for stage in stages_there(plate, PLATE_STAGES)},
+        jobs=[_job(stage, claim) for stage in batch_stages for claim in _telling(claims[stage], stages[stage])],
     )
 
 
@@ -100,6 +101,8 @@ def _committed(plate: PlatePaths, stage: str, wells: Sequence[str]) -> set[str]:
     """The wells a stage has a result of, whatever settings it was made with."""
     if stage == "ingest":
         return set(committed_wells(plate.raw))
+    if stage == "restore":
+        return {*committed_wells(plate.restored), *deleted_wells(plate)}
     if stage == "segment":
         return {well for well in wells if labels_fingerprint(plate, well) is not None}
     return {well for well in wells if plate.cells(well).exists()}

@@ -187,6 +187,18 @@ def test_a_click_on_a_well_shows_its_picture_and_numbers(opened: Opener, data: R
     assert len(page.find_elements(By.CSS_SELECTOR, "#well-all tr")) == 22
 
 
+def test_raw_and_restored_pictures_stand_side_by_side_where_there_are_both(opened: Opener, data: ReportData) -> None:
+    restored = [replace(one, restored=one.thumbnail) if one.well == "C02" else one for one in data.wells]
+    page = opened(replace(data, wells=restored))
+    well(page, "C02").click()
+    assert picture_width(page) == 64
+    left, right = (by_id(page, name).rect for name in ("well-thumbnail", "well-restored"))
+    assert left["x"] + left["width"] <= right["x"]
+    assert (left["y"], left["width"]) == (right["y"], pytest.approx(right["width"], abs=2))
+    well(page, "C03").click()
+    assert not by_id(page, "well-restored").is_displayed()
+
+
 @pytest.mark.parametrize(
     ("name", "status", "reason"), [("B03", "Quarantined", REASON), ("C04", "Missing", "no images")]
 )
@@ -297,7 +309,8 @@ def test_hostile_text_stays_text(opened: Opener, data: ReportData) -> None:
         well(page, name).click()
     assert by_id(page, "plate-name").text == by_id(page, "well-reason").text == by_id(page, "notes").text == HOSTILE
     assert page.title == f"{HOSTILE} · plate report"
-    assert [image.get_attribute("id") for image in page.find_elements(By.TAG_NAME, "img")] == ["well-thumbnail"]
+    pictures_shown = [image.get_attribute("id") for image in page.find_elements(By.TAG_NAME, "img")]
+    assert pictures_shown == ["well-thumbnail", "well-restored"]
     assert page.find_elements(By.CSS_SELECTOR, "a, [onerror]") == []
     assert HOSTILE in (page.find_element(By.CSS_SELECTOR, "#role-plot .xtick text").get_attribute("textContent") or "")
     assert console(page) == []

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from plates import Run
+from plates import WELL_STAGES, Run
 
 from pipeline_lib.io.claims import read_claims
 from pipeline_lib.io.locks import is_held
 from pipeline_lib.io.records import well_outcomes
-from pipeline_lib.paths import BATCH_STAGES
 
 pytestmark = pytest.mark.plate
 MEASURED = {"measure": "{features: [shape]}"}
@@ -50,7 +49,7 @@ def test_quarantined_wells_are_tried_again_on_request_and_only_they(draw_plate: 
     assert contents(run.folder / "results") == before
     done = run.snakemake(retry_failed="true")
     assert done.returncode == 0, done.stderr
-    for stage in BATCH_STAGES:
+    for stage in WELL_STAGES:
         statuses = {well: outcome["status"] for well, outcome in well_outcomes(run.plate.records(stage)).items()}
         assert statuses.pop(bad) == "done"
         assert set(statuses.values()) == {"current"}
@@ -74,4 +73,4 @@ def test_a_second_run_on_the_plate_is_refused(draw_plate: Callable[[int, int], R
         assert first.wait(300) == 0
     assert planned(run) == {}
     assert not is_held(run.plate.lock)
-    assert all(read_claims(run.plate.claims(stage)) == [] for stage in BATCH_STAGES)
+    assert all(read_claims(run.plate.claims(stage)) == [] for stage in WELL_STAGES)

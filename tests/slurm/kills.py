@@ -27,17 +27,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
 from machine import write
-from plates import Run, grow_cells
+from plates import WELL_STAGES, Run, grow_cells
 from slurm.compare import differences, torn
 from slurm.jobs import JobProcess, committed, job_processes
 
 from pipeline_lib.io.claims import read_claim
 from pipeline_lib.io.commit import is_temporary
-from pipeline_lib.paths import BATCH_STAGES, well_path
+from pipeline_lib.paths import well_path
 from pipeline_lib.stages.synthesize import Drawing, synthesize
 
 DRAWING = Drawing("tiny", rows=4, columns=6, fields=2, size=128, cells=6.0, compounds=1, seed=3)
-PORTIONS = dict.fromkeys(BATCH_STAGES, "{wells_per_job: 6}")
+PORTIONS = dict.fromkeys(WELL_STAGES, "{wells_per_job: 6}")
 DOOMED = 0.6  # share of jobs that are killed
 AT_WRITING = 0.3  # share of those that are killed soon after they began to write
 SOON = 0.03  # seconds
@@ -76,7 +76,7 @@ class Killer:
     def _decided(self, job: JobProcess, at_writing: set[int]) -> float | None:
         if self.chance.random() > DOOMED:
             return None
-        if job.stage in BATCH_STAGES and self.chance.random() < AT_WRITING:
+        if job.stage in WELL_STAGES and self.chance.random() < AT_WRITING:
             at_writing.add(job.pid)
             return None
         return time.monotonic() + self.chance.uniform(0, LIVES.get(job.stage, LIFE))
@@ -184,7 +184,7 @@ def _verified(run: Run) -> list[str]:
 def _lost(run: Run, expected: Run) -> list[str]:
     return [
         f"lost: {stage} {well}"
-        for stage in BATCH_STAGES
+        for stage in WELL_STAGES
         for well in set(committed(expected.plate, stage)) - set(committed(run.plate, stage))
     ]
 
@@ -192,13 +192,13 @@ def _lost(run: Run, expected: Run) -> list[str]:
 def _moment(run: Run, job: JobProcess) -> str:
     if _writes(run, job):
         return "writing a result"
-    claim = read_claim(run.plate.claim(job.stage, job.batch)) if job.stage in BATCH_STAGES else None
+    claim = read_claim(run.plate.claim(job.stage, job.batch)) if job.stage in WELL_STAGES else None
     return "amid wells" if claim is not None and claim.working_on else "before its first well or between wells"
 
 
 def _writes(run: Run, job: JobProcess) -> bool:
     """Whether a result of one of the job's wells is half written."""
-    if job.stage not in BATCH_STAGES:
+    if job.stage not in WELL_STAGES:
         return False
     if job.stage == "measure":
         folders, marks = [run.plate.cells("A01").parent], [f".{well}.parquet." for well in job.wells]

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from plates import Run
+from plates import WELL_STAGES, Run
 from slurm.cluster import Cluster
 from slurm.compare import computed, differences, torn
 from slurm.jobs import JobProcess, amid_work, committed, job_processes, slowed, wait_for, wait_for_end
-
-from pipeline_lib.paths import BATCH_STAGES
 
 pytestmark = pytest.mark.slurm
 ONCE = ("--retries", "0")  # so that the plain rerun has to do it
@@ -27,7 +25,7 @@ PlateAfter = Callable[[str], Run]
 def completes(run: Run, undisturbed: Run) -> None:
     """Nothing is torn; a plain rerun keeps what is committed and makes the rest, so that nothing differs."""
     assert torn(run.plate, undisturbed.plate) == []
-    before = {stage: committed(run.plate, stage) for stage in BATCH_STAGES}
+    before = {stage: committed(run.plate, stage) for stage in WELL_STAGES}
     again = run.snakemake()
     assert again.returncode == 0, again.stdout + again.stderr
     assert differences(run.plate, undisturbed.plate) == []
@@ -63,7 +61,7 @@ def test_a_plate_on_slurm_equals_the_plate_made_here(
     assert done.returncode == 0, done.stdout + done.stderr
     assert differences(run.plate, undisturbed.plate) == []
     wells = set(committed(undisturbed.plate, "ingest"))
-    assert computed(run) == {(stage, well): 1 for stage in BATCH_STAGES for well in wells}
+    assert computed(run) == {(stage, well): 1 for stage in WELL_STAGES for well in wells}
     again = run.snakemake()
     assert "Nothing to be done" in again.stdout + again.stderr
 
@@ -206,7 +204,7 @@ def test_a_truncated_shard_is_found_and_its_well_made_anew(plate_after: PlateAft
 
 def test_deleted_records_come_back_and_no_well_is_computed(plate_after: PlateAfter, undisturbed: Run) -> None:
     run = plate_after("report")
-    records = [next(run.plate.records(stage).glob("*.json")) for stage in BATCH_STAGES]
+    records = [next(run.plate.records(stage).glob("*.json")) for stage in WELL_STAGES]
     for record in records:
         record.unlink()
     completes(run, undisturbed)

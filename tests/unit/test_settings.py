@@ -15,6 +15,7 @@ from pipeline_lib.settings import (
     LabelSettings,
     MeasureSettings,
     NetworkLabels,
+    RestoreSettings,
     Section,
     SegmentSettings,
     Settings,
@@ -25,6 +26,7 @@ SCHEDULING = {
     IngestSettings: {"wells_per_job": 1},
     SegmentSettings: {"wells_per_job": 1, "batch_size": 1, "device": "cuda:1"},
     MeasureSettings: {"wells_per_job": 1},
+    RestoreSettings: {"wells_per_job": 1, "batch_size": 1, "device": "cuda:1", "keep": "temporary"},
 }
 
 
@@ -37,7 +39,14 @@ def all_sections(section: type[Section] = Settings) -> set[type[Section]]:
 def test_every_section_is_found() -> None:
     assert {section.__name__ for section in all_sections()} == {
         *("Settings", "IngestSettings", "ChannelSettings", "SegmentSettings", "LabelSettings", "NetworkLabels"),
-        *("GrowLabels", "MeasureSettings", "AggregateSettings", "ReportSettings"),
+        *(
+            "RestoreSettings",
+            "ChannelRestoration",
+            "GrowLabels",
+            "MeasureSettings",
+            "AggregateSettings",
+            "ReportSettings",
+        ),
         *("TrainSettings", "TrainingSet", "AugmentSettings"),
     }
 
@@ -49,6 +58,14 @@ def test_sections_are_frozen_closed_and_explained(section: type[Section]) -> Non
     assert section.__doc__
     for name, field in section.model_fields.items():
         assert field.description or name == "method" or sections(field.annotation), f"{section.__name__}.{name}"
+
+
+@pytest.mark.parametrize("section", [SegmentSettings, MeasureSettings])
+def test_a_field_that_came_later_is_not_there_until_it_is_used(section: type[Section]) -> None:
+    """Plates that were made before it stay current."""
+    plain, used = section(), section.model_validate({"images": "restored"})
+    assert "images" not in {**plain.identity(), **plain.told(), **json.loads(plain.to_json())}
+    assert used.identity()["images"] == used.told()["images"] == json.loads(used.to_json())["images"] == "restored"
 
 
 def test_a_setting_cannot_be_changed_afterwards() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.core.wells import row_column, well_name
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, RESTORING_STAGES, PlatePaths
 from pipeline_lib.settings import (
     GrowLabels,
     IngestSettings,
@@ -124,6 +125,51 @@ def test_all_faults_of_a_config_are_told_at_once(screen: Screen) -> None:
     assert "measure.wells_per_job: Input should be greater than 0 (found 0)" in told
     assert "unknown key segment.labels.cells.radius; allowed here: method, channel, distance, threshold" in told
     assert "unknown key ingest.channels.1.color; allowed here: name, colour" in told
+
+
+def network_file(path: Path, channels_out: int) -> str:
+    """The header of a safetensors file, by which a network is told from others."""
+    header = json.dumps({"output.2.weight": {"dtype": "F16", "shape": [channels_out, 32, 1, 1]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return str(path)
+
+
+def test_faults_of_a_restoration_are_told_at_once(screen: Screen) -> None:
+    cleans, finds = (network_file(screen.folder / f"{n}.safetensors", n) for n in (1, 3))
+    screen.sheet("P1\traw\tpattern")
+    channels = {
+        "DNA": {"kind": "denoise", "weights": finds},
+        "GFP": {"kind": "deblur", "weights": "gone", "diameter": "cells"},
+        "ER": {"kind": "upsample", "weights": cleans},
+    }
+    nuclei = {"weights": cleans}
+    told = "\n".join(screen.faults({"restore": {"channels": channels}, "segment": {"labels": {"nuclei": nuclei}}}))
+    assert f"segment.labels.nuclei.weights: {cleans} restores images; name a network here that finds objects" in told
+    assert f"restore.channels.DNA.weights: {finds} finds objects; name a network here that restores images" in told
+    assert "restore.channels.GFP.weights: no weights named 'gone'" in told
+    assert "restore.channels uses channel 'ER'; the plate has DNA, GFP" in told
+    assert "restore.channels.GFP.diameter: cells are not found by a network" in told
+    assert len(told.splitlines()) == 5
+    [fault] = screen.faults({"restore": {"channels": {"DNA": {"kind": "deblur"}}}})
+    assert "no network for deblur is shipped, only for denoise, oneclick" in fault
+    [fault] = screen.faults({"measure": {"images": "restored"}})
+    assert "measure.images: restored images are asked for, and restore.channels restores none" in fault
+
+
+def test_a_plate_has_the_stages_of_restoration_only_where_a_channel_is_restored(screen: Screen) -> None:
+    cleans = network_file(screen.folder / "clean.safetensors", 1)
+    screen.sheet(
+        "P1\traw\tpattern", "P2\traw\tpattern\t\t{restore: {channels: {DNA: {kind: none}}}, segment: {images: raw}}"
+    )
+    restore = {"channels": {"DNA": {"kind": "denoise", "weights": cleans}}, "wells_per_job": 2}
+    plates = screen.load({"restore": restore, "segment": {"images": "restored"}}).plates
+    assert plates["P2"].batch_stages == ("ingest", "segment", "measure")
+    assert not any("restore" in target or "conclude" in target for target in plates["P2"].targets())
+    assert plates["P1"].batch_stages == BATCH_STAGES
+    assert plates["P1"].section("restore").channels["DNA"].diameter == "nuclei", "the one found in this channel"
+    records = plates["P1"].restored_for("segment", "A01-B01")
+    assert [Path(record).stem for record in records] == ["A01-A02", "B01-B01"]
+    assert plates["P1"].restored_for("measure", "A01-B01") == []
 
 
 def test_all_faults_of_a_sheet_and_its_plates_are_told_at_once(screen: Screen) -> None:
@@ -434,12 +480,12 @@ def test_a_finished_plate_has_its_report_and_every_record() -> None:
     records = [path.removeprefix("results/P1/records/") for path in targets[5:]]
     assert sorted(records) == sorted(
         [
-            *(f"{stage}/plate.json" for stage in PLATE_STAGES),
+            *(f"{stage}/plate.json" for stage in PLATE_STAGES if stage not in RESTORING_STAGES),
             *("ingest/A01-A02.json", "ingest/B01-B01.json", "measure/A01-B01.json"),
             *("segment/A01-A01.json", "segment/A02-A02.json", "segment/B01-B01.json"),
         ]
     )
-    assert set(BATCH_STAGES) == {"ingest", "segment", "measure"}
+    assert set(BATCH_STAGES) == {"ingest", "restore", "segment", "measure"}
 
 
 @pytest.mark.parametrize(

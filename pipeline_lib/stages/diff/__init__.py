@@ -140,14 +140,14 @@ def _as_text(told: Outlook) -> Iterator[str]:
     for stage, outlook in told.stages.items():
         yield f"  {stage:<10} {_counts(outlook, plate.wells)}"
         yield from (INDENT + line for line in _details(outlook, plate.wells))
-    for stage in BATCH_STAGES:
+    for stage in plate.batch_stages:
         if wells := told.wells(stage, State.UNSEEN):
             yield f"  No job looks at {stage} of {_named(wells, plate.wells)}: `wellpose reset` drops it"
 
 
 def _quarantined(told: Outlook) -> str:
     """Wells that are left alone."""
-    wells = [well for stage in BATCH_STAGES for well in told.wells(stage, State.QUARANTINED)]
+    wells = [well for stage in told.plate.batch_stages for well in told.wells(stage, State.QUARANTINED)]
     named = _named(wells, told.plate.wells)
     return f"; quarantined: {named}, which --config retry_failed=true tries again" if wells else ""
 

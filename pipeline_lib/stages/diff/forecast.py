@@ -18,16 +18,17 @@ from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import OURS, read_attributes, stored_fingerprint
 from pipeline_lib.io.records import read_json, read_records, well_outcomes
-from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE
-from pipeline_lib.stages.diff.reruns import BEFORE, Jobs, batches_of, section_name, section_of
-from pipeline_lib.stages.diff.why import NOTHING_THERE, Why, job_of, work_of
+from pipeline_lib.paths import WHOLE_PLATE
+from pipeline_lib.settings import RestoreSettings
+from pipeline_lib.stages._folders import deleted_wells
+from pipeline_lib.stages.diff.reruns import Jobs, batches_of, section_name, section_of, stages_of
+from pipeline_lib.stages.diff.why import NOTHING_THERE, Why, Work, job_of, work_of
 from pipeline_lib.stages.ingest import Ingest
-from pipeline_lib.stages.measure import Measure
-from pipeline_lib.stages.segment import Segment
+from pipeline_lib.stages.prepare import preparation
 from pipeline_lib.stages.skeleton import plate_info, with_kept_windows
 from pipeline_lib.workflow import Plate
 
-WELL_BEFORE = {"segment": "ingest", "measure": "segment"}
+WELL_BEFORE = {"restore": "ingest", "segment": "ingest", "measure": "segment"}
 """Stage -> the stage whose result of the same well it reads."""
 
 
@@ -52,6 +53,7 @@ class Expected:
     reasons: tuple[str, ...] = ()
 
 
+CHANGING = {State.ANEW, State.PERHAPS}
 CURRENT = Expected(State.CURRENT)
 ABSENT = Expected(State.ABSENT)
 
@@ -69,16 +71,20 @@ class Forecast:
         known = {
             "ingest": self._ingested,
             "calibrate": {WHOLE_PLATE: self._calibrated},
-            "segment": {well: self._made("segment", well, raw) for well, raw in self._ingested.items()},
+            **({"prepare": {WHOLE_PLATE: self._prepared}, "restore": self._restored} if self._restores else {}),
+            "segment": {well: self._made("segment", well, self._images("segment", well)) for well in self.plate.wells},
         }
-        known["measure"] = {well: self._made("measure", well, labels) for well, labels in known["segment"].items()}
-        return {stage: known.get(stage) or {WHOLE_PLATE: self._whole(stage)} for stage in BEFORE}
+        known["measure"] = {
+            well: self._made("measure", well, self._measured_from(labels, well))
+            for well, labels in known["segment"].items()
+        }
+        return {stage: known.get(stage) or {WHOLE_PLATE: self._whole(stage)} for stage in stages_of(self.plate)}
 
     def scheduling(self, stage: str) -> list[str]:
         """Settings that only say how the work is portioned, where they differ from those of the newest record."""
         records = read_records(self.plate.paths.records(stage))
         section = section_of(self.plate, stage)
-        told, identity = section.model_dump(mode="json"), section.identity()
+        told, identity = section.told(), section.identity()
         now = {key: value for key, value in told.items() if key not in identity}
         before = {key: records[-1]["settings"].get(key) for key in now} if records else now
         return changes(before, now, section_name(stage))
@@ -96,12 +102,16 @@ class Forecast:
         """Stage -> well -> its batch."""
         return {
             stage: {well: batch for batch, wells in batches_of(self.plate, stage).items() for well in wells}
-            for stage in BATCH_STAGES
+            for stage in self.plate.batch_stages
         }
 
     @cached_property
     def _outcomes(self) -> dict[str, dict[str, dict[str, Any]]]:
-        return {stage: well_outcomes(self.plate.paths.records(stage)) for stage in BATCH_STAGES}
+        return {stage: well_outcomes(self.plate.paths.records(stage)) for stage in self.plate.batch_stages}
+
+    @property
+    def _restores(self) -> bool:
+        return self.plate.settings.restore.is_on
 
     @cached_property
     def _why(self) -> Why:
@@ -151,7 +161,7 @@ class Forecast:
         if not any(expected.state in there for expected in self._ingested.values()):
             return ABSENT
         state = State.ANEW if self.jobs["calibrate"] else State.UNSEEN
-        return Expected(state, tuple(self._why.calibrated()))
+        return Expected(state, tuple(self._why.chosen("calibrate", self.plate.paths.calibration)))
 
     @cached_property
     def _plate_fingerprint(self) -> str | None:
@@ -161,15 +171,59 @@ class Forecast:
         return stored_fingerprint(self.plate.paths.raw)
 
     @cached_property
-    def _work(self) -> dict[str, Segment | Measure]:
-        return {stage: work_of(job_of(self.plate, stage)) for stage in WELL_BEFORE}
+    def _prepared(self) -> Expected:
+        kept = read_json(self.plate.paths.restoration)
+        job, settings = job_of(self.plate, "prepare"), self.plate.section("restore")
+        assert isinstance(settings, RestoreSettings)
+        calibrated = self._calibrated.state is State.ANEW and any(
+            isinstance(made.diameter, str) for made in settings.channels.values() if made.network
+        )
+        wanted = preparation(job, settings, self.plate.restoring_weights, self._plate_fingerprint)
+        if kept.get("fingerprint") == wanted:
+            return Expected(State.PERHAPS, ("because the calibration is chosen anew",)) if calibrated else CURRENT
+        if self._calibrated.state is State.ABSENT:
+            return ABSENT
+        state = State.ANEW if self.jobs["prepare"] else State.UNSEEN
+        return Expected(state, tuple(self._why.chosen("prepare", self.plate.paths.restoration)))
+
+    @cached_property
+    def _restored(self) -> dict[str, Expected]:
+        """What would become of restored images. Temporary ones that have been deleted are as they should be."""
+        deleted = deleted_wells(self.plate.paths)
+        made = {}
+        for well, before in self._ingested.items():
+            if well in deleted and not self._runs("restore", well):
+                made[well] = Expected(State.CURRENT, ("temporary, and deleted",))
+            else:
+                made[well] = self._made("restore", well, before)
+        return made
+
+    def _images(self, stage: str, well: str) -> Expected:
+        """What would become of the images that a stage reads.
+
+        Restored ones are known by what they are made from: deleted and made again, they are no other ones.
+        """
+        raw = self._ingested[well]
+        if not self.plate.reads_restored(stage) or raw.state is not State.CURRENT:
+            return raw
+        restored = self._restored[well]
+        lost = restored.state in {State.QUARANTINED, State.RETRIED, State.ABSENT}
+        return restored if lost else Expected(self._prepared.state)
+
+    def _measured_from(self, labels: Expected, well: str) -> Expected:
+        """What would become of what cells are measured from: labels, and images where those are restored ones."""
+        return labels if labels.state is not State.CURRENT else self._images("measure", well)
+
+    @cached_property
+    def _work(self) -> dict[str, Work]:
+        return {stage: work_of(job_of(self.plate, stage)) for stage in WELL_BEFORE if stage in self.plate.batch_stages}
 
     def _made(self, stage: str, well: str, before: Expected) -> Expected:
         """A well of a stage that reads the result `before`."""
         if before.state in {State.QUARANTINED, State.LOST, State.ABSENT}:
             return ABSENT
         if before.state is State.RETRIED:
-            return Expected(State.RETRIED, (f"if {WELL_BEFORE[stage]} before it succeeds",))
+            return Expected(State.RETRIED, (f"if {self._before(stage)} before it succeeds",))
         work = self._work[stage]
         stored = work.stored(well)
         if stored is None and (set_aside := self._set_aside(stage, well)):
@@ -186,17 +240,23 @@ class Forecast:
 
     def _new_inputs(self, stage: str, before: Expected) -> tuple[str, ...]:
         """Why the inputs of a stage will be other ones."""
-        anew = before.state in {State.ANEW, State.PERHAPS}
+        anew = before.state in CHANGING
         calibrated = stage == "segment" and self._calibrated.state is State.ANEW
+        prepared = stage == "restore" and self._prepared.state in CHANGING
         return (
-            *([f"because {WELL_BEFORE[stage]} before it is made anew"] if anew else []),
+            *([f"because {self._before(stage)} before it is made anew"] if anew else []),
             *(["because the calibration is chosen anew"] if calibrated else []),
+            *(["because its preparation is chosen anew"] if prepared else []),
         )
+
+    def _before(self, stage: str) -> str:
+        """The stage whose result of the same well a stage reads first."""
+        return "restore" if stage == "segment" and self.plate.reads_restored(stage) else WELL_BEFORE[stage]
 
     def _after(self, stage: str, well: str, before: Expected, because: tuple[str, ...]) -> Expected:
         """A well whose inputs change first. New raw images take its labels away with them."""
         own = tuple(self._why.own(stage, well))
-        gone = stage == "segment" and before.state is State.ANEW
+        gone = stage == "segment" and self._ingested[well].state is State.ANEW
         certain = own or gone or (before.state is not State.PERHAPS and self._why.is_certain(stage, well))
         return Expected(State.ANEW if certain else State.PERHAPS, own if own == (NOTHING_THERE,) else (*own, *because))
 

@@ -40,8 +40,14 @@ def _of_table(plate: PlatePaths, well: str) -> dict[str, Any]:
     return told
 
 
+def _of_restored(plate: PlatePaths, well: str) -> dict[str, Any]:
+    ours: dict[str, Any] = read_attributes(plate.restored_well(well)).get(OURS, {})
+    return ours
+
+
 _PROVENANCE: dict[str, Callable[[PlatePaths, str], dict[str, Any]]] = {
     "ingest": _of_raw,
+    "restore": _of_restored,
     "segment": _of_labels,
     "measure": _of_table,
 }

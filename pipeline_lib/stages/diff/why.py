@@ -15,17 +15,25 @@ from pipeline_lib.io.plate import OURS, read_attributes
 from pipeline_lib.io.records import read_json, read_records
 from pipeline_lib.paths import WHOLE_PLATE
 from pipeline_lib.provenance import fingerprint
-from pipeline_lib.settings import MeasureSettings, SegmentSettings
+from pipeline_lib.settings import MeasureSettings, RestoreSettings, SegmentSettings
 from pipeline_lib.stages._job import Job
-from pipeline_lib.stages.diff.reruns import code_change, section_name, section_of, weights_changes
+from pipeline_lib.stages.diff.reruns import code_change, section_name, section_of, weights_changes, weights_for
 from pipeline_lib.stages.diff.stored import stored_provenance
 from pipeline_lib.stages.measure import Measure
+from pipeline_lib.stages.restore import Restore
 from pipeline_lib.stages.segment import Segment
 from pipeline_lib.workflow import Plate
 
 NAMED = 3  # raw files that are told by name
 NOTHING_THERE = "nothing there yet"
-INPUTS = {"segment": "raw images, or by another calibration,", "measure": "labels"}
+INPUTS = {
+    "restore": "raw images, or by another preparation,",
+    "segment": "images, or by another calibration,",
+    "measure": "labels or images",
+}
+
+
+Work = Restore | Segment | Measure
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,10 @@ def job_of(plate: Plate, stage: str) -> Job:
     return Job(stage, plate.paths, section_of(plate, stage), plate.paths.record(stage, WHOLE_PLATE))
 
 
-def work_of(job: Job) -> Segment | Measure:
+def work_of(job: Job) -> Work:
     """How a stage that reads earlier results deals with one well."""
+    if isinstance(job.settings, RestoreSettings):
+        return Restore(job, job.settings)
     if isinstance(job.settings, SegmentSettings):
         return Segment(job, job.settings)
     assert isinstance(job.settings, MeasureSettings)
@@ -63,18 +73,18 @@ class Why:
         """Why a well would be converted again."""
         return self.own("ingest", well) or self._raw_changes(well)
 
-    def calibrated(self) -> list[str]:
-        """Why calibrate would choose anew."""
-        record = read_json(self.plate.paths.record("calibrate", WHOLE_PLATE))
-        if not record or not self.plate.paths.calibration.exists():
-            return ["no calibration yet"]
-        identity = section_of(self.plate, "calibrate").identity()
+    def chosen(self, stage: str, kept: Path) -> list[str]:
+        """Why calibrate or prepare would choose anew what it keeps in a file."""
+        record = read_json(self.plate.paths.record(stage, WHOLE_PLATE))
+        if not record or not kept.exists():
+            return [f"no {kept.stem} yet"]
+        identity = section_of(self.plate, stage).identity()
         old = {key: value for key, value in record["settings"].items() if key in identity}
         return [
-            *changes(old, identity, section_name("calibrate")),
-            *code_change("calibrate", record["code"]),
-            *self._replaced_weights,
-        ] or ["the plate is described anew before it"]
+            *changes(old, identity, section_name(stage)),
+            *code_change(stage, record["code"]),
+            *self._replaced_weights("segment" if stage == "calibrate" else "restore"),
+        ] or [f"the plate is {'described' if stage == 'calibrate' else 'calibrated'} anew before it"]
 
     def made(self, stage: str, well: str) -> list[str]:
         """Why a well of a stage that reads earlier results would be made again, while those stay as they are."""
@@ -88,7 +98,7 @@ class Why:
         return [
             *changes(made["settings"], section_of(self.plate, stage).identity(), section_name(stage)),
             *code_change(stage, made["code"]),
-            *(self._replaced_weights if stage == "segment" else []),
+            *(self._replaced_weights(stage) if stage in ("restore", "segment") else []),
         ]
 
     def is_certain(self, stage: str, well: str) -> bool:
@@ -102,22 +112,21 @@ class Why:
         return bool(work.wanted(well) == made["fingerprint"])
 
     @cached_property
-    def _as_made(self) -> Callable[[str, str, str], Segment | Measure]:
+    def _as_made(self) -> Callable[[str, str, str], Work]:
         """(stage, code, settings as JSON) -> its work, kept because it reads weights and calibration once."""
 
         @cache
-        def work(stage: str, code: str, settings: str) -> Segment | Measure:
+        def work(stage: str, code: str, settings: str) -> Work:
             paths, section = self.plate.paths, section_of(self.plate, stage)
             record = paths.record(stage, WHOLE_PLATE)
             return work_of(AsMade(stage, paths, section, record, code=code, identity=json.loads(settings)))
 
         return work
 
-    @cached_property
-    def _replaced_weights(self) -> list[str]:
-        """Networks whose weights are no longer those of the newest record."""
-        records = read_records(self.plate.paths.records("segment"))
-        return weights_changes(records[-1].get("weights", {}), self.plate.weights) if records else []
+    def _replaced_weights(self, stage: str) -> list[str]:
+        """Networks of a stage whose weights are no longer those of its newest record."""
+        records = read_records(self.plate.paths.records(stage))
+        return weights_changes(records[-1].get("weights", {}), weights_for(self.plate, stage)) if records else []
 
     def _raw_changes(self, well: str) -> list[str]:
         """Raw files of a well that changed after it was committed, and what is now told of its plate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,7 +12,7 @@ import numpy as np
 from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.io.arrays import LARGEST_SHARD
 from pipeline_lib.io.plate import committed_wells, labels_of
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES
+from pipeline_lib.io.records import read_json
 from pipeline_lib.settings import LabelSettings
 from pipeline_lib.stages.doctor.raw_files import RawFile
 from pipeline_lib.workflow import Plate
@@ -46,15 +46,29 @@ def estimate(plate: Plate, raw: Sequence[RawFile]) -> Estimate:
     ingested = set(committed_wells(plate.paths.raw))
     labelled = {well for well in ingested if labels_of(plate.paths.raw, well, 0, plate.paths.analysis)}
     pixels = _bytes_of_pixels(plate, raw, ingested)
-    images = label_images(plate.settings.segment.labels)
-    beside = _pixels_of_frames(raw, labelled) * (images * LABEL_BYTES + TABLE_BYTES)
+    label_count = label_images(plate.settings.segment.labels)
+    beside = _pixels_of_frames(raw, labelled) * (label_count * LABEL_BYTES + TABLE_BYTES)
     fields = Counter(well for well, _ in {(one.file.well, one.file.field) for one in raw if one.info})
     per_image = files_of_image(_shape(raw), len({file.time for file in plate.manifest.files}))
     of_raw = {well: PER_WELL + count * per_image for well, count in fields.items()}
-    of_labels = {well: count * (1 + images * per_image) for well, count in fields.items()}
+    of_labels = {well: count * (1 + label_count * per_image) for well, count in fields.items()}
     files = _files_beside_wells(plate) + sum(of_raw.values()) + sum(of_labels.values())
     there = sum(of_raw.get(well, 0) for well in ingested) + sum(of_labels.get(well, 0) for well in labelled)
-    return Estimate(round(COMPRESSED * pixels + beside), round(pixels + beside), files - there, files)
+    images = Estimate(round(COMPRESSED * pixels + beside), round(pixels + beside), files - there, files)
+    return images + (_of_restored(plate, raw, fields) if plate.settings.restore.is_on else Estimate())
+
+
+def _of_restored(plate: Plate, raw: Sequence[RawFile], fields: Mapping[str, int]) -> Estimate:
+    """Of the restored plate, whose images may be larger: that is known once it has been prepared."""
+    ratio = float(read_json(plate.paths.restoration).get("ratio", 1.0))
+    restored = set(committed_wells(plate.paths.restored))
+    pixels = ratio**2 * _bytes_of_pixels(plate, raw, restored)
+    height, width = (int(length * ratio) for length in _shape(raw))
+    per_image = files_of_image((height, width), len({file.time for file in plate.manifest.files}))
+    of_wells = {well: 1 + count * per_image for well, count in fields.items()}
+    files = sum(of_wells.values())
+    new = sum(count for well, count in of_wells.items() if well not in restored)
+    return Estimate(round(COMPRESSED * pixels), round(pixels), new, files)
 
 
 def label_images(labels: LabelSettings) -> int:
@@ -104,5 +118,5 @@ def _shape(raw: Sequence[RawFile]) -> tuple[int, int]:
 def _files_beside_wells(plate: Plate) -> int:
     """The plate's group and rows, what its jobs leave, tables and report."""
     rows = plate.settings.ingest.plate_shape((plate.manifest.rows, plate.manifest.columns))[0]
-    jobs = len(PLATE_STAGES) + sum(len(plate.batches(stage)) for stage in BATCH_STAGES)
+    jobs = len(plate.plate_stages) + sum(len(plate.batches(stage)) for stage in plate.batch_stages)
     return 1 + rows + PER_JOB * jobs + PER_PLATE

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io import cluster, slurm
 from pipeline_lib.io.run_profiles import Lookup, RunProfile, read_run_profile, snakefile_here
-from pipeline_lib.settings import SegmentSettings
+from pipeline_lib.settings import RestoreSettings, SegmentSettings
 from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
 from pipeline_lib.stages.doctor.preflight import Preflight
 from pipeline_lib.stages.doctor.requests import Request, request_of
@@ -72,25 +72,28 @@ def _snakefile(profile: RunProfile) -> Iterator[Finding]:
 
 def check_gpu(preflight: Preflight) -> Iterator[Finding]:
     """A GPU for the network stages, with memory for their batches; each kind of settings once."""
-    told = {(one.device, one.batch_size, one.precision): one for one in preflight.segments}
-    for settings in told.values():
-        yield _gpu(settings, on_slurm=preflight.on_slurm)
+    told = set()
+    for section, settings in preflight.networks:
+        kind = (settings.device, settings.batch_size, settings.precision)
+        if kind not in told:
+            told.add(kind)
+            yield _gpu(section, settings, on_slurm=preflight.on_slurm)
 
 
-def _gpu(settings: SegmentSettings, *, on_slurm: bool) -> Finding:
+def _gpu(section: str, settings: SegmentSettings | RestoreSettings, *, on_slurm: bool) -> Finding:
     from pipeline_lib.tiling.gpus import gpu_of, memory_for
     from pipeline_lib.tiling.placing import BATCH
 
     tiles = settings.batch_size or BATCH["cuda"]
     if settings.device == "cpu":
-        return ok("GPU", "segment.device is cpu: networks run on processors, as chosen")
+        return ok("GPU", f"{section}.device is cpu: networks run on processors, as chosen")
     if on_slurm:
         need = memory_for(tiles, settings.precision, "cpu")
         return ok("GPU", f"jobs get theirs from SLURM; it should have {need / 1e3:.1f} GB for {tiles} tiles at once")
     try:
         gpu = gpu_of(settings.device)
     except ValueError as error:
-        return fail("GPU", f"segment.device: {error}", "set segment.device to auto, or use a machine with a GPU")
+        return fail("GPU", f"{section}.device: {error}", f"set {section}.device to auto, or use a machine with a GPU")
     if gpu is None:
         return warn(
             "GPU", "torch sees none: networks run on processors", "slow for large plates: use a GPU or a cluster"
@@ -99,7 +102,7 @@ def _gpu(settings: SegmentSettings, *, on_slurm: bool) -> Finding:
     memory = f"{gpu.free / 1e3:.1f} of {gpu.memory / 1e3:.1f} GB free"
     found = f"{gpu.name}: {memory}, {tiles} tiles at once take {need / 1e3:.1f} GB"
     if need > gpu.free:
-        advice = "set segment.batch_size to less, or stop what else runs on it"
+        advice = f"set {section}.batch_size to less, or stop what else runs on it"
         return (fail if need > gpu.memory else warn)("GPU", found, advice)
     return ok("GPU", found)
 
@@ -119,7 +122,7 @@ def check_slurm(preflight: Preflight) -> Iterator[Finding]:
     yield ok("SLURM", "squeue answers")
     yield from _status_command(profile, cluster.settings())
     yield from _account(profile)
-    yield from _tries(profile)
+    yield from _tries(profile, preflight.stages)
 
 
 def _status_command(profile: RunProfile, settings: dict[str, str]) -> Iterator[Finding]:
@@ -167,9 +170,9 @@ def _accounts(resources: dict[str, Any]) -> list[str]:
     return str(resources.get("slurm_account") or "").replace(",", " ").split()
 
 
-def _tries(profile: RunProfile) -> Iterator[Finding]:
+def _tries(profile: RunProfile, stages: Sequence[str]) -> Iterator[Finding]:
     """The first try of every stage, and the last, for which memory and time have grown."""
-    first = [request_of(stage, profile, 1) for stage in NEEDS]
+    first = [request_of(stage, profile, 1) for stage in stages]
     taken = []
     for same in _alike(first):
         finding = _taken(same, profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from pipeline_lib.core.wells import row_column
@@ -26,10 +27,11 @@ def check_weights(preflight: Preflight) -> Iterator[Finding]:
     """Each weights file that a plate uses, with its checksum where one is known."""
     users: dict[str, list[str]] = {}
     for name, plate in preflight.plates.items():
-        for label, weights in plate.settings.segment.labels.weights().items():
-            users.setdefault(weights, []).append(f"{name} {label}")
-    for weights, used in users.items():
-        yield _weights(weights, f"{weights} for {few(used)}")
+        used = plate.settings.segment.labels.weights().items(), plate.settings.restore.weights().items()
+        for user, weights in chain(*used):
+            users.setdefault(weights, []).append(f"{name} {user}")
+    for weights, by in users.items():
+        yield _weights(weights, f"{weights} for {few(by)}")
 
 
 def _weights(weights: str, used: str) -> Finding:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.run_profiles import RunProfile
-from pipeline_lib.settings import SegmentSettings, Settings
+from pipeline_lib.paths import RESTORING_STAGES
+from pipeline_lib.settings import RestoreSettings, SegmentSettings, Settings
 from pipeline_lib.stages.doctor.raw_files import RawFile, look_at_files
 from pipeline_lib.workflow import Plate
 
@@ -45,7 +47,15 @@ class Preflight:
         }
 
     @property
-    def segments(self) -> list[SegmentSettings]:
-        """The settings of segmentation, each that some plate has."""
-        all_settings = [plate.settings.segment for plate in self.plates.values()] or [self.settings.segment]
-        return list({settings.to_json(): settings for settings in all_settings}.values())
+    def networks(self) -> list[tuple[str, SegmentSettings | RestoreSettings]]:
+        """Section and settings of the stages that run networks, each that some plate has."""
+        chosen = [plate.settings for plate in self.plates.values()] or [self.settings]
+        found: list[tuple[str, SegmentSettings | RestoreSettings]] = [("segment", one.segment) for one in chosen]
+        found += [("restore", one.restore) for one in chosen if one.restore.is_on]
+        return list({(section, settings.to_json()): (section, settings) for section, settings in found}.values())
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that some plate has."""
+        restored = any(plate.settings.restore.is_on for plate in self.plates.values()) or self.settings.restore.is_on
+        return [stage for stage in NEEDS if restored or stage not in RESTORING_STAGES]

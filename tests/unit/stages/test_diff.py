@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plates import WELL_STAGES
 
 from pipeline_lib import __main__ as cli
 from pipeline_lib.io.records import read_json
-from pipeline_lib.paths import BATCH_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.provenance import code_digest
 from pipeline_lib.stages import _job
 from pipeline_lib.stages._job import Job
@@ -32,7 +33,7 @@ BASE = {"measure": {"features": ["shape", "intensity"]}, "segment": {"labels": {
 WELLS = ("A01", "A02", "B01", "B02")
 BAD = "B01"  # a file of it cannot be read
 SOUND = tuple(well for well in WELLS if well != BAD)
-TO_CELLS = tuple(stage for stage in BEFORE if stage not in ("aggregate", "report"))
+TO_CELLS = ("skeleton", "ingest", "complete", "calibrate", "segment", "measure")
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ def run(plate: Plate, until: str = "measure") -> dict[tuple[str, str], str]:
     """Start the jobs that are foretold, in order; returns (stage, well) -> what became of it."""
     jobs, outcomes = jobs_to_run(plate), {}
     for stage in list(BEFORE)[: list(BEFORE).index(until) + 1]:
-        for batch in jobs[stage]:
+        for batch in jobs.get(stage, ()):
             record = plate.paths.record(stage, batch)
             wells = batches_of(plate, stage)[batch]
             job = Job(stage, plate.paths, section_of(plate, stage), record, wells, plate.plate_map)
             getattr(import_module(f"pipeline_lib.stages.{stage}"), stage)(job)
-            told = read_json(record).get("wells", {}) if stage in BATCH_STAGES else {}
+            told = read_json(record).get("wells", {}) if stage in WELL_STAGES else {}
             outcomes |= {(stage, well): outcome["status"] for well, outcome in told.items()}
     return outcomes
 
@@ -76,7 +77,7 @@ def run(plate: Plate, until: str = "measure") -> dict[tuple[str, str], str]:
 def expected(plate: Plate, *states: State) -> Results:
     """The results of wells that are foretold to be in one of some states."""
     stages = Forecast(plate, jobs_to_run(plate)).stages
-    return {(stage, well) for stage in BATCH_STAGES for well, told in stages[stage].items() if told.state in states}
+    return {(stage, well) for stage in WELL_STAGES for well, told in stages[stage].items() if told.state in states}
 
 
 def done(outcomes: Mapping[tuple[str, str], str]) -> Results:
@@ -97,9 +98,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Screen:
     before = expected(screen.plate(), State.ANEW)
     outcomes = run(screen.plate(), until="report")
     run(screen.plate("P2"))
-    assert before == {(stage, well) for stage in BATCH_STAGES for well in WELLS}, (
-        "a bad file shows only when it is read"
-    )
+    assert before == {(stage, well) for stage in WELL_STAGES for well in WELLS}, "a bad file shows only when it is read"
     assert done(outcomes) == {(stage, well) for stage, well in before if well != BAD}
     return screen
 
@@ -123,7 +122,7 @@ def agree(plate: Plate, wells: Mapping[str, tuple[str, ...]]) -> None:
 def test_a_finished_plate_has_nothing_to_do(screen: Screen) -> None:
     plate = screen.plate()
     assert not any(jobs_to_run(plate).values())
-    assert expected(plate, State.CURRENT) == {(stage, well) for stage in BATCH_STAGES for well in SOUND}
+    assert expected(plate, State.CURRENT) == {(stage, well) for stage in WELL_STAGES for well in SOUND}
     assert len(expected(plate, State.QUARANTINED)) == 1
     assert foretold(plate).nothing_to_do
 
@@ -165,10 +164,10 @@ def test_a_raw_file_that_is_written_in_place_shows_once_its_job_looks(screen: Sc
     assert any(touched.name in reason for reason in reasons(plate, "ingest", well))
     assert not foretold(plate).nothing_to_do
     os.utime(plate.paths.record("skeleton", WHOLE_PLATE))
-    agree(screen.plate(), dict.fromkeys(BATCH_STAGES, (well,)))
+    agree(screen.plate(), dict.fromkeys(WELL_STAGES, (well,)))
 
 
-@pytest.mark.parametrize("stage", BATCH_STAGES)
+@pytest.mark.parametrize("stage", WELL_STAGES)
 def test_portions_cut_jobs_anew_and_compute_nothing(screen: Screen, stage: str) -> None:
     plate = screen.plate(**{stage: {**BASE.get(stage, {}), "wells_per_job": 1}})
     assert Forecast(plate, jobs_to_run(plate)).scheduling(stage)[0].endswith(" -> 1")
@@ -191,9 +190,9 @@ def test_a_changed_override_of_one_plate_changes_that_plate_only(screen: Screen)
 
 def test_settings_of_ingest_go_through_everything(screen: Screen) -> None:
     plate = screen.plate(ingest={"pixel_size": 0.5})
-    assert expected(plate, State.RETRIED) == {(stage, BAD) for stage in BATCH_STAGES}
+    assert expected(plate, State.RETRIED) == {(stage, BAD) for stage in WELL_STAGES}
     assert reasons(plate, "calibrate") == ("the plate is described anew before it",)
-    agree(plate, dict.fromkeys(BATCH_STAGES, SOUND))
+    agree(plate, dict.fromkeys(WELL_STAGES, SOUND))
 
 
 def test_changed_code_is_told_by_its_digests(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +219,7 @@ def test_quarantined_wells_are_tried_again_only_if_they_are_asked_for(screen: Sc
     [field] = (screen.folder / "raw").glob(f"{BAD}_*GFP*")
     shutil.copyfile(next((screen.folder / "raw").glob(f"{BAD}_*DNA*")), field)
     plate = screen.plate(retry_failed=True)
-    retried = {(stage, BAD) for stage in BATCH_STAGES}
+    retried = {(stage, BAD) for stage in WELL_STAGES}
     assert expected(plate, State.RETRIED) == retried
     assert not expected(plate, State.ANEW)
     assert done(run(plate)) <= retried
@@ -292,7 +291,7 @@ def _paths(screen: Screen, config: Mapping[str, Any]) -> PlatePaths:
 @pytest.mark.parametrize("seed", range(3))
 def test_after_any_changes_a_run_does_what_was_foretold(screen: Screen, seed: int) -> None:
     dice, config = random.Random(seed), dict[str, Any]()
-    unknown = {(stage, BAD) for stage in BATCH_STAGES}  # with its record goes what is known of it
+    unknown = {(stage, BAD) for stage in WELL_STAGES}  # with its record goes what is known of it
     for _ in range(3):
         named = dice.sample(sorted(CHANGES), 2)
         for name in named:
@@ -335,7 +334,7 @@ def test_programs_read_the_same(screen: Screen, capsys: pytest.CaptureFixture[st
     assert found["analysis"] == "v2"
     [(name, plate)] = found["plates"].items()
     assert (name, plate["nothing_to_do"]) == ("P1", False)
-    assert list(plate["stages"]) == list(BEFORE)
+    assert list(plate["stages"]) == [stage for stage in BEFORE if stage not in RESTORING_STAGES]
     assert plate["stages"]["segment"]["jobs"] == {"run": 1, "of": 1, "reasons": ["no record yet"]}
     anew = next(group for group in plate["stages"]["segment"]["results"] if group["state"] == "anew")
     assert anew == {"state": "anew", "wells": list(SOUND), "reasons": ["nothing there yet"]}

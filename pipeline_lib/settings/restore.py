@@ -1,0 +1,105 @@
+"""The section of `restore`: noisy, blurred or coarse images to clean ones, before segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from pipeline_lib.core.catalogue import RESTORATION_MODEL
+from pipeline_lib.settings.base import Section, scheduling
+
+Images = Literal["raw", "restored"]
+SHIPPED = {"denoise": RESTORATION_MODEL, "oneclick": "wellpose-oneclick-1"}
+"""Kind of restoration -> the shipped network for it."""
+
+
+class ChannelRestoration(Section):
+    """What is done to one channel."""
+
+    kind: Literal["none", "denoise", "deblur", "upsample", "oneclick"] = Field(
+        description="oneclick: noise, blur and coarse pixels in one; upsample enlarges the images; none: a copy"
+    )
+    weights: str | None = Field(
+        None, description="Name of a shipped or cached restoration model, or a path; null: the shipped one of the kind"
+    )
+    diameter: PositiveFloat | Literal["nuclei", "cells"] | None = Field(
+        None,
+        description="Object diameter in pixels, or the label image whose diameter it is; null: that of the label image "
+        "made from the channel, else the network's own",
+    )
+
+    @model_validator(mode="after")
+    def _with_a_network(self) -> ChannelRestoration:
+        if self.kind != "none" and not self.network:
+            raise ValueError(
+                f"no network for {self.kind} is shipped, only for {', '.join(SHIPPED)}; name one as `weights`, such as "
+                f"{self.kind}_cyto3 (`wellpose models fetch {self.kind}_cyto3`)"
+            )
+        return self
+
+    @property
+    def network(self) -> str | None:
+        """The weights that are used; None where nothing is done."""
+        return None if self.kind == "none" else self.weights or SHIPPED.get(self.kind)
+
+
+class RestoreSettings(Section):
+    """Raw images to restored ones. Without a channel to restore the stage does not exist."""
+
+    wells_per_job: PositiveInt = scheduling(48, "Wells that one job restores: the networks are loaded once per job")
+    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
+    batch_size: PositiveInt | None = scheduling(
+        None, "Tiles that go through the network at once; null: 2 on a processor, 32 on a GPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
+    )
+    scaling: Literal["field", "well", "plate"] = Field(
+        "plate", description="Which pixels the intensity percentiles are taken over"
+    )
+    percentiles: tuple[float, float] = Field(
+        (1.0, 99.0), description="Intensities brought to 0 and 1 before the network, and back after it"
+    )
+    keep: Literal[True, "temporary"] = scheduling(
+        default=True,
+        description="temporary: restored images are deleted once the plate is finished, and made again when needed",
+    )
+    channels: dict[str, ChannelRestoration] = Field(
+        default_factory=dict, description="Channel -> what is done to it; all others are copied"
+    )
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _typed(cls, value: object) -> object:
+        """Inside a section on Snakemake's command line all values are text."""
+        return True if value == "true" else value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RestoreSettings:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"restore.percentiles: {low}, {high} found; 0 <= low < high <= 100 is allowed")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anything to restore."""
+        return bool(self.weights())
+
+    def weights(self) -> dict[str, str]:
+        """Channel -> the weights its network is named by, for those that are restored."""
+        return {name: made.network for name, made in self.channels.items() if made.network is not None}
+
+    def with_diameters(self, made_from: Mapping[str, str]) -> RestoreSettings:
+        """The same, where channels without a diameter name the label image made from them.
+
+        made_from: label image -> the channel that is segmented.
+        """
+        of_channel = {channel: label for label, channel in reversed(list(made_from.items()))}
+        channels = {
+            name: made.model_copy(update={"diameter": made.diameter or of_channel.get(name)})
+            for name, made in self.channels.items()
+        }
+        return self.model_copy(update={"channels": channels})
