@@ -8,7 +8,7 @@ PEER := $(VENV)/.peer
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan bench-restoration \
-	bench-slurm bench-training bench-finetune bench-models train gpu-test gpu-bench gpu-train clean
+	bench-slurm bench-training bench-finetune bench-models train gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -120,6 +120,18 @@ gpu-train:  ## on a GPU: train wellpose-1 as docs/models/wellpose-1/gpu.yaml say
 	PYTHONPATH=. $(GPU_PYTHON) tests/bench/training.py --steps 10
 	PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train --config docs/models/wellpose-1/gpu.yaml --out $(GPU_OUT) \
 	    --minutes $(GPU_MINUTES) $(if $(START),--start $(START))
+
+# As above, GPU_MINUTES for each network. GPU_RESTORERS: the folder that gets a folder for each; RESTORERS: the one of an
+# earlier call, to go on from.
+GPU_RESTORERS ?= .training/gpu
+RESTORERS ?=
+
+gpu-train-restoration:  ## on a GPU: train the networks that restore images as docs/models/*/gpu.yaml say
+	for name in wellpose-oneclick-1 wellpose-denoise-1; do \
+	    PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train-restoration --config docs/models/$$name/gpu.yaml \
+	        --out $(GPU_RESTORERS)/$$name --minutes $(GPU_MINUTES) \
+	        $(if $(RESTORERS),--start $(RESTORERS)/$$name/$$name.safetensors) || exit 1; \
+	done
 
 clean:  ## remove the demo and all caches
 	rm -rf demo .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
