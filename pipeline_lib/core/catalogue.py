@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 DEFAULT_MODEL = "wellpose-1"  # shipped; nuclei, whole cells, phase contrast
-RESTORATION_MODEL = "wellpose-denoise-1"  # our own; takes noise away
+RESTORATION_MODEL = "denoise_cyto3"  # official; what messages name as an example: none of our own is shipped yet
 
 Kind = Literal["segmentation", "restoration", "size"]
 

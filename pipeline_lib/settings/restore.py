@@ -7,12 +7,9 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from pipeline_lib.core.catalogue import RESTORATION_MODEL
 from pipeline_lib.settings.base import Section, scheduling
 
 Images = Literal["raw", "restored"]
-SHIPPED = {"denoise": RESTORATION_MODEL, "oneclick": "wellpose-oneclick-1"}
-"""Kind of restoration -> the shipped network for it."""
 
 
 class ChannelRestoration(Section):
@@ -22,7 +19,7 @@ class ChannelRestoration(Section):
         description="oneclick: noise, blur and coarse pixels in one; upsample enlarges the images; none: a copy"
     )
     weights: str | None = Field(
-        None, description="Name of a shipped or cached restoration model, or a path; null: the shipped one of the kind"
+        None, description="Name of a cached restoration model, or a path; all kinds but none need one"
     )
     diameter: PositiveFloat | Literal["nuclei", "cells"] | None = Field(
         None,
@@ -32,17 +29,18 @@ class ChannelRestoration(Section):
 
     @model_validator(mode="after")
     def _with_a_network(self) -> ChannelRestoration:
-        if self.kind != "none" and not self.network:
+        if self.kind != "none" and not self.weights:
+            example = f"{self.kind}_cyto3"
             raise ValueError(
-                f"no network for {self.kind} is shipped, only for {', '.join(SHIPPED)}; name one as `weights`, such as "
-                f"{self.kind}_cyto3 (`wellpose models fetch {self.kind}_cyto3`)"
+                f"kind {self.kind} needs a network, and none is shipped yet; name one as `weights`, such as {example} "
+                f"(`wellpose models fetch {example}`)"
             )
         return self
 
     @property
     def network(self) -> str | None:
         """The weights that are used; None where nothing is done."""
-        return None if self.kind == "none" else self.weights or SHIPPED.get(self.kind)
+        return None if self.kind == "none" else self.weights
 
 
 class RestoreSettings(Section):

@@ -151,7 +151,7 @@ def test_faults_of_a_restoration_are_told_at_once(screen: Screen) -> None:
     assert "restore.channels.GFP.diameter: cells are not found by a network" in told
     assert len(told.splitlines()) == 5
     [fault] = screen.faults({"restore": {"channels": {"DNA": {"kind": "deblur"}}}})
-    assert "no network for deblur is shipped, only for denoise, oneclick" in fault
+    assert "kind deblur needs a network, and none is shipped yet; name one as `weights`, such as deblur_cyto3" in fault
     [fault] = screen.faults({"measure": {"images": "restored"}})
     assert "measure.images: restored images are asked for, and restore.channels restores none" in fault
 
