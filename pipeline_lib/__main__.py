@@ -39,6 +39,7 @@ STAGES = {
 COMMANDS = {
     "segment-image": "label the objects of single images, stacks and movies",
     "train": "train or fine-tune a network on images with truth",
+    "train-restoration": "train a network that restores images for a segmentation network",
     "evaluate": "networks side by side on images with truth: precision, errors, outlines; tables, plots, a page",
     "synthesize": "draw a screening plate with known truth",
     "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",

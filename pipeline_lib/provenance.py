@@ -42,6 +42,7 @@ CARRIERS = {
     "settings/__init__.py",
     "settings/base.py",
     "settings/plate.py",
+    "settings/restoration.py",
     "settings/training.py",
     "paths.py",
     "provenance.py",

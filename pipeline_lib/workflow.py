@@ -28,7 +28,7 @@ from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePat
 from pipeline_lib.settings import Section, Settings, sections
 
 METHODS = ("grow", "network")  # pydantic names them in the path of a fault; in a config they are no keys
-NOT_PER_PLATE = ("plates", "results", "analysis", "retry_failed", "train")
+NOT_PER_PLATE = ("plates", "results", "analysis", "retry_failed", "train", "train_restoration")
 
 
 Source = tuple[Path, str, str]  # raw folder, format, pattern

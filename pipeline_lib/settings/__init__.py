@@ -23,13 +23,14 @@ from pipeline_lib.settings.plate import (
     ReportSettings,
     SegmentSettings,
 )
-from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, TrainingSet, TrainSettings
+from pipeline_lib.settings.restoration import RestorationTrainSettings
+from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, LearningSettings, TrainingSet, TrainSettings
 
 __all__ = [
     "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelSettings", "FeatureGroup",
-    "GrowLabels", "IngestSettings", "LabelSettings", "MeasureSettings", "NetworkLabels", "Percentiles",
-    "ReportSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
-    "sections",
+    "GrowLabels", "IngestSettings", "LabelSettings", "LearningSettings", "MeasureSettings", "NetworkLabels",
+    "Percentiles", "ReportSettings", "RestorationTrainSettings", "Section", "SegmentSettings", "Settings",
+    "TrainSettings", "TrainingSet", "scheduling", "sections",
 ]  # fmt: skip
 
 
@@ -53,3 +54,4 @@ class Settings(Section):
     aggregate: AggregateSettings = AggregateSettings()
     report: ReportSettings = ReportSettings()
     train: TrainSettings = TrainSettings()
+    train_restoration: RestorationTrainSettings = RestorationTrainSettings()

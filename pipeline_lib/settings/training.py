@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -55,21 +55,15 @@ class TrainingSet(Section):
         return self
 
 
-class AugmentSettings(Section):
-    """How training images are varied. Probabilities are per image and draw; 0 switches a variation off."""
+class LearningSettings(Section):
+    """What every training is told, whatever its network is to do.
 
-    scale_range: float = Field(0.5, ge=0, lt=2, description="Width of the range of sizes around the network's own")
-    contrast: float = Field(0.5, ge=0, le=1, description="Probability of another exponent, gain and offset")
-    noise: float = Field(0.3, ge=0, le=1, description="Probability of added noise")
-    blur: float = Field(0.25, ge=0, le=1, description="Probability of added blur")
-    inversion: float = Field(
-        0.1, ge=0, le=1, description="Probability of dark objects on bright ground, or the reverse"
-    )
-    drop_nuclei: float = Field(0.25, ge=0, le=1, description="Probability that the second channel is left out")
+    section: its name in the config. last_plateaus: of the schedule cyto3, when the rate is first halved and how long it
+    then stays, as shares of the training: the last 100 of 5000 epochs, ten times.
+    """
 
-
-class TrainSettings(Section):
-    """Images with truth to weights."""
+    section: ClassVar[str] = "train"
+    last_plateaus: ClassVar[tuple[float, float]] = (0.98, 0.002)
 
     name: str = scheduling(
         "my-model",
@@ -100,10 +94,8 @@ class TrainSettings(Section):
     schedule: Literal["cosine", "cyto3", "constant"] = Field("cosine", description="How the learning rate falls")
     warm_up: float = Field(0.02, ge=0, lt=1, description="Share of the training in which the learning rate rises")
     average: float = Field(0.999, ge=0, lt=1, description="Memory of the running average of the weights; 0: none")
-    augment: AugmentSettings = AugmentSettings()
     seed: int = Field(0, ge=0, description="Source of chance")
     validate_every: PositiveFloat = scheduling(10, "Minutes of training between validations")
-    size_draws: int = Field(2000, ge=0, description="Crops that the size model is fitted to; 0: no size model")
     validation_images: PositiveInt = scheduling(24, "Images of each validation set that are tried")
     channels_last: bool | None = scheduling(
         None, "Memory layout with channels last; null: with bfloat16, where it is faster"
@@ -119,7 +111,7 @@ class TrainSettings(Section):
         return (self.start,) if isinstance(self.start, str) else self.start or ()
 
     @model_validator(mode="after")
-    def _drawable(self) -> TrainSettings:
+    def _drawable(self) -> LearningSettings:
         names = [one.name for one in self.sets]
         weighted = [one.name for one in self.sets if one.weight is not None]
         faults = [f"sets: two are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
@@ -128,3 +120,23 @@ class TrainSettings(Section):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+
+class AugmentSettings(Section):
+    """How training images are varied. Probabilities are per image and draw; 0 switches a variation off."""
+
+    scale_range: float = Field(0.5, ge=0, lt=2, description="Width of the range of sizes around the network's own")
+    contrast: float = Field(0.5, ge=0, le=1, description="Probability of another exponent, gain and offset")
+    noise: float = Field(0.3, ge=0, le=1, description="Probability of added noise")
+    blur: float = Field(0.25, ge=0, le=1, description="Probability of added blur")
+    inversion: float = Field(
+        0.1, ge=0, le=1, description="Probability of dark objects on bright ground, or the reverse"
+    )
+    drop_nuclei: float = Field(0.25, ge=0, le=1, description="Probability that the second channel is left out")
+
+
+class TrainSettings(LearningSettings):
+    """Images with truth to the weights of a network that finds objects."""
+
+    augment: AugmentSettings = AugmentSettings()
+    size_draws: int = Field(2000, ge=0, description="Crops that the size model is fitted to; 0: no size model")

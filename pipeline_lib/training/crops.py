@@ -39,28 +39,38 @@ class Placement(NamedTuple):
     matrix: NDArray[np.float64]
 
 
-class Crops:
-    """The endless stream of batches of one training."""
+class Draws:
+    """Images drawn at random: sets by their shares, within a set every image alike."""
 
-    def __init__(self, sets: Sequence[TrainingImages], diam_mean: float, seed: int, augment: AugmentSettings) -> None:
+    def __init__(self, sets: Sequence[TrainingImages], diam_mean: float) -> None:
         shares = draw_shares(sets)
         self._examples = [example for one in sets for example in one.examples]
         self._diameters = [_known(e.diameter, one.expected(), diam_mean) for one in sets for e in one.examples]
         self._odds = np.concatenate([np.full(len(s.examples), shares[s.name] / len(s.examples)) for s in sets])
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[tuple[Example, float]]:
+        """So many images, each with the diameter, in pixels, that its objects have or are taken to have."""
+        chosen = rng.choice(len(self._examples), count, p=self._odds)
+        return [(self._examples[index], self._diameters[index]) for index in chosen]
+
+
+class Crops:
+    """The endless stream of batches of one training."""
+
+    def __init__(self, sets: Sequence[TrainingImages], diam_mean: float, seed: int, augment: AugmentSettings) -> None:
+        self._draws = Draws(sets, diam_mean)
         self._diam_mean, self._seed, self._augment = diam_mean, seed, augment
 
     def batch(self, step: int, count: int, size: int) -> Batch:
         """The `count` crops of `size` x `size` pixels that the training sees in a step."""
         rng = np.random.default_rng([self._seed, step])
-        chosen = rng.choice(len(self._examples), count, p=self._odds)
-        crops = [self._crop(index, size, rng) for index in chosen]
+        crops = [self._crop(*drawn, size, rng) for drawn in self._draws.draw(count, rng)]
         whole = Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))
         return whole._replace(images=_other_microscope(whole.images, self._augment, rng))
 
-    def _crop(self, index: int, size: int, rng: np.random.Generator) -> Batch:
-        example = self._examples[index]
+    def _crop(self, example: Example, diameter: float, size: int, rng: np.random.Generator) -> Batch:
         spread = self._augment.scale_range
-        scale = (1 - spread / 2 + spread * rng.random()) * self._diam_mean / self._diameters[index]
+        scale = (1 - spread / 2 + spread * rng.random()) * self._diam_mean / diameter
         placed = place(tuple(example.inside.shape), size, scale, rng)
         cut = cut_out(example, placed, size)
         if rng.random() < self._augment.inversion:
@@ -70,13 +80,14 @@ class Crops:
         return cut
 
 
-def place(shape: tuple[int, ...], size: int, scale: float, rng: np.random.Generator) -> Placement:
+def place(shape: tuple[int, ...], size: int, scale: float, rng: np.random.Generator, *, turn: bool = True) -> Placement:
     """Draw where a crop of `size` x `size` pixels lies in an image (Y, X) that is enlarged by `scale`.
 
-    It is turned by any angle, mirrored every other time, and within the image as far as there is room.
+    It is turned by any angle, or with turn=False by none, mirrored every other time, and within the image as far as
+    there is room.
     """
     mirror = -1.0 if rng.random() < 0.5 else 1.0
-    angle = rng.uniform(0, 2 * math.pi)
+    angle = rng.uniform(0, 2 * math.pi) if turn else 0.0
     sine, cosine = math.sin(angle), math.cos(angle)
     turned = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]])
     y, x = ((n - 1) / 2 + (rng.random() - 0.5) * max(0.0, n - size / scale) for n in shape)

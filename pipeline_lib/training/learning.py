@@ -6,23 +6,44 @@ The loss and one schedule are those of Cellpose 3 (Stringer & Pachitariu 2025).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from pipeline_lib.nets.flownet import EncoderLevel, FlowNet
-from pipeline_lib.settings import TrainSettings
-from pipeline_lib.tiling.predict import FLOW_UNIT
-from pipeline_lib.training.crops import Batch
+from pipeline_lib.settings import LearningSettings
+from pipeline_lib.tiling.predict import FLOW_UNIT, pick_device, pick_precision
 
 _UNSEEN = 1e-6  # variance of an input channel that held nothing in all of a training
 State = dict[str, Any]
 
 
-def flow_loss(output: Tensor, batch: Batch) -> Tensor:
+class Shown(Protocol):
+    """A batch of any training. images: (N, C, S, S) float32, what the network sees."""
+
+    @property
+    def images(self) -> Tensor: ...
+
+
+class Truth(Shown, Protocol):
+    """A batch with what is in its images. flows: (N, 2, S, S), y first. inside: (N, S, S), 0 or 1."""
+
+    @property
+    def flows(self) -> Tensor: ...
+    @property
+    def inside(self) -> Tensor: ...
+
+
+B = TypeVar("B", bound=Shown)
+Loss = Callable[[Tensor, B], Tensor]
+"""From a network's output (N, C_out, S, S), float32, and the batch it saw to one number."""
+
+
+def flow_loss(output: Tensor, batch: Truth) -> Tensor:
     """Half the mean squared error of the flows plus the cross entropy of the cell logit: means over all pixels.
 
     output: (N, 3, S, S), whose flows the network gives five times as long.
@@ -31,11 +52,11 @@ def flow_loss(output: Tensor, batch: Batch) -> Tensor:
     return flows + binary_cross_entropy_with_logits(output[:, 2], batch.inside)
 
 
-def learning_rate(settings: TrainSettings, done: float) -> float:
+def learning_rate(settings: LearningSettings, done: float) -> float:
     """The rate when a share `done` (0..1) of the training is over: a linear warm-up, then the schedule.
 
-    cosine falls to 0 along half a wave. cyto3 is constant and halves ten times in the last fiftieth (of Cellpose's 5000
-    epochs, the last 100). constant stays.
+    cosine falls to 0 along half a wave. cyto3 is constant and halves again and again towards the end, as Cellpose's
+    does for a network of this kind. constant stays.
     """
     if done < settings.warm_up:
         return settings.learning_rate * done / settings.warm_up
@@ -43,7 +64,8 @@ def learning_rate(settings: TrainSettings, done: float) -> float:
         left = (done - settings.warm_up) / (1 - settings.warm_up)
         return settings.learning_rate * (1 + math.cos(math.pi * min(1.0, left))) / 2
     if settings.schedule == "cyto3":
-        return float(settings.learning_rate * 0.5 ** max(0, math.ceil((done - 0.98) / 0.002)))
+        first, lasting = settings.last_plateaus
+        return float(settings.learning_rate * 0.5 ** max(0, math.ceil((done - first) / lasting)))
     return settings.learning_rate
 
 
@@ -93,33 +115,56 @@ def start_from(net: FlowNet, state: Mapping[str, Tensor]) -> None:
         norm.running_mean[unseen], norm.running_var[unseen] = 0.0, 1.0
 
 
-class Learner:
+@dataclass(frozen=True)
+class Place:
+    """Where networks are while one learns, in which number type they compute, and how their memory is laid out."""
+
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    channels_last: bool = False
+
+    @classmethod
+    def chosen(cls, settings: LearningSettings) -> Place:
+        """As the settings say. Raises ValueError for a device that is not there."""
+        device = pick_device(settings.device)
+        precision = pick_precision(settings.precision, device)
+        automatic = precision != torch.float32
+        return cls(device, precision, automatic if settings.channels_last is None else settings.channels_last)
+
+    def settle(self, net: FlowNet) -> FlowNet:
+        """The network, moved there."""
+        net = net.to(self.device)
+        return net.to(memory_format=torch.channels_last) if self.channels_last else net  # type: ignore[call-overload]
+
+    def arranged(self, images: Tensor) -> Tensor:
+        """Images (N, C, S, S) in the memory layout of the networks."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def computing(self) -> torch.autocast:
+        """A context in which networks compute in this number type."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+
+class Learner(Generic[B]):
     """A network that learns, with its optimiser and the running average of its weights, which is what is kept."""
 
-    def __init__(self, net: FlowNet, settings: TrainSettings, device: torch.device, precision: torch.dtype) -> None:
-        self.net = net.to(device)
-        automatic = precision != torch.float32
-        self._channels_last = automatic if settings.channels_last is None else settings.channels_last
-        if self._channels_last:
-            self.net = self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, net: FlowNet, settings: LearningSettings, place: Place, loss: Loss[B]) -> None:
+        self.net = place.settle(net)
         self.net.train()
-        self._settings, self._device, self._precision = settings, device, precision
+        self._settings, self._place, self._loss = settings, place, loss
         self._optimiser = torch.optim.AdamW(
             self.net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self._average = {key: value.clone() for key, value in self._floating()}
         self.steps = 0
 
-    def learn(self, batch: Batch, rate: float) -> Tensor:
+    def learn(self, batch: B, rate: float) -> Tensor:
         """One step along the gradient of one batch; returns the loss before it, still on the device."""
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        images = batch.images
-        if self._channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            output, _ = self.net(images)
-        loss = flow_loss(output.float(), batch)
+        with self._place.computing():
+            output, _ = self.net(self._place.arranged(batch.images))
+        loss = self._loss(output.float(), batch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()

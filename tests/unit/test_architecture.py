@@ -52,9 +52,10 @@ HOLDS_ARRAYS = {"numpy", "torch"}  # what io needs to carry pixels and weights
 TORCH = {"nets/flownet.py", "nets/fused.py", "flows/device.py", "tiling/gpus.py", "tiling/predict.py",
          "tiling/placing.py", "tiling/sources.py", "segmentation.py", "restoration.py", "io/weights.py",
          "io/checkpoints.py", "training/examples.py", "training/crops.py", "training/learning.py", "training/sizes.py",
-         "stages/train/course.py", "stages/train/finish.py"}  # fmt: skip
+         "training/degrade.py", "training/restoration.py", "stages/train/course.py", "stages/train/finish.py",
+         "stages/train/load.py", "stages/train/restorer.py", "stages/train/segmenter.py"}  # fmt: skip
 
-IMPORTED_LATE = {"stages/_network.py", "stages/train/course.py", "stages/train/finish.py"}  # inside functions only
+IMPORTED_LATE = {"stages/_network.py", "stages/train/segmenter.py", "stages/train/restorer.py"}  # inside functions only
 
 LONGEST = {"function": 60, "module": 400, "parameters": 6}
 

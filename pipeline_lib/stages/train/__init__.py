@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from pipeline_lib.settings import TrainSettings
+from pipeline_lib.settings import LearningSettings, TrainSettings
 from pipeline_lib.stages._sets import folder_set
 from pipeline_lib.stages.train.files import ModelFiles
 
+Chosen = TypeVar("Chosen", bound=LearningSettings)
+OVERRULING = ("start", "steps", "minutes", "device")
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's flags; each but FOLDER overrules the config file."""
+
+def add_arguments(parser: argparse.ArgumentParser, section: str = TrainSettings.section) -> None:
+    """The command's flags; each but FOLDER overrules the config file. section: of the config."""
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="pairs NNN_img, NNN_masks, or a plate")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights; its last part is their name")
-    parser.add_argument("--config", type=Path, help="YAML file with a section `train`")
+    parser.add_argument("--config", type=Path, help=f"YAML file with a section `{section}`")
     parser.add_argument("--settings", help="the section as JSON, as the rule gives it")
     parser.add_argument(
         "--validation", nargs="*", type=Path, default=[], metavar="FOLDER", help="images to be tried on"
@@ -30,21 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Train, or go on with a training that was ended."""
-    from pipeline_lib.stages.train.course import train
+    from pipeline_lib.stages.train.segmenter import train
 
-    train(_settings(parsed), ModelFiles(parsed.out))
+    train(chosen_settings(parsed, TrainSettings, OVERRULING), ModelFiles(parsed.out))
 
 
-def _settings(parsed: argparse.Namespace) -> TrainSettings:
+def chosen_settings(parsed: argparse.Namespace, kind: type[Chosen], overruling: Sequence[str]) -> Chosen:
+    """The settings of a training from the config file and the flags, of which those named overrule its keys."""
+    if parsed.settings:
+        return kind.model_validate_json(parsed.settings)
     found: dict[str, Any] = {}
     if parsed.config:
-        found = (yaml.safe_load(parsed.config.read_text(encoding="utf-8")) or {}).get("train") or {}
-    chosen = {name: getattr(parsed, name) for name in ("start", "steps", "minutes", "device")}
+        found = (yaml.safe_load(parsed.config.read_text(encoding="utf-8")) or {}).get(kind.section) or {}
+    chosen = {name: getattr(parsed, name) for name in overruling}
     found |= {name: value for name, value in chosen.items() if value is not None}
     if parsed.folders:
         found["sets"] = [folder_set(folder.resolve().name, folder) for folder in parsed.folders]
     if parsed.validation:
         found["validation"] = [folder_set(folder.resolve().name, folder) for folder in parsed.validation]
-    if parsed.settings:
-        return TrainSettings.model_validate_json(parsed.settings)
-    return TrainSettings.model_validate(found)
+    return kind.model_validate(found)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline_lib.io.checkpoints import load_checkpoint, save_checkpoint
 from pipeline_lib.io.commit import committed
 from pipeline_lib.reporting.curves import beside, draw_curves
-from pipeline_lib.settings import TrainSettings
+from pipeline_lib.settings import LearningSettings
 
 SHOWN = " AP@0.5"  # ending of the scores that the curve shows
 
@@ -43,13 +43,13 @@ class ModelFiles:
     def card(self) -> Path:
         return self.folder / f"{self.name}.md"
 
-    def checkpoint(self, settings: TrainSettings) -> dict[str, Any] | None:
+    def checkpoint(self, settings: LearningSettings) -> dict[str, Any] | None:
         """Where an earlier run of this training stopped; None at the beginning. Raises ValueError for another one."""
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             return None
         found = load_checkpoint(path)
-        before, wanted = TrainSettings.model_validate(found["settings"]).identity(), settings.identity()
+        before, wanted = type(settings).model_validate(found["settings"]).identity(), settings.identity()
         if before != wanted:
             differing = sorted(key for key in wanted if before[key] != wanted[key])
             raise ValueError(
@@ -58,7 +58,7 @@ class ModelFiles:
             )
         return found
 
-    def keep(self, state: Mapping[str, Any], settings: TrainSettings) -> None:
+    def keep(self, state: Mapping[str, Any], settings: LearningSettings) -> None:
         """Write the checkpoint."""
         save_checkpoint({**state, "settings": settings.identity()}, self.folder / "checkpoint.pt")
 

@@ -1,8 +1,9 @@
-"""The end of a training: weights in both layouts, size model, model card."""
+"""The end of a training: weights in both layouts, size model where objects are found, model card."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline_lib.io.commit import committed
 from pipeline_lib.io.size_models import save_size_model
 from pipeline_lib.io.weights import save_official, save_safetensors
 from pipeline_lib.nets.flownet import build
-from pipeline_lib.settings import TrainingSet, TrainSettings
+from pipeline_lib.settings import LearningSettings, RestorationTrainSettings, TrainingSet, TrainSettings
 from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.tiling.predict import pick_device
 from pipeline_lib.training.examples import TrainingImages, draw_shares
@@ -28,9 +29,10 @@ log = logging.getLogger("wellpose")
 
 def finish(
     state: Mapping[str, Tensor],
-    sets: Sequence[TrainingImages],
     told: Mapping[str, Any],
-    settings: TrainSettings,
+    *,
+    sets: Sequence[TrainingImages],
+    settings: LearningSettings,
     files: ModelFiles,
 ) -> None:
     """Write everything a user of the weights needs. told: the last row of scores, with the number of steps."""
@@ -38,20 +40,24 @@ def finish(
     save_safetensors(state, files.weights, metadata)
     write_sum(files.weights, checksum(files.weights))
     save_official(state, files.official)
-    if settings.size_draws and any(example.diameter == example.diameter for one in sets for example in one.examples):
+    if isinstance(settings, TrainSettings) and settings.size_draws and _has_objects(sets):
         net = build(state).to(pick_device(settings.device))
         save_size_model(fit_size_model(net, sets, settings.size_draws, settings.seed), files.sizes, metadata)
         write_sum(files.sizes, checksum(files.sizes))
     with committed(files.card) as temporary:
         temporary.write_text("\n".join(_card(state, sets, told, settings, files)) + "\n", encoding="utf-8")
-    log.info("train: %s is ready; segment with --weights %s", files.name, files.weights)
+    log.info("train: %s is ready: %s", files.name, files.weights)
 
 
-def _data(settings: TrainSettings) -> str:
+def _has_objects(sets: Sequence[TrainingImages]) -> bool:
+    return any(not math.isnan(example.diameter) for one in sets for example in one.examples)
+
+
+def _data(settings: LearningSettings) -> str:
     return "; ".join(f"{one.name}{f' ({one.licence})' if one.licence else ''}" for one in settings.sets)
 
 
-def _recipe(settings: TrainSettings, steps: int) -> str:
+def _recipe(settings: LearningSettings, steps: int) -> str:
     counts = Counter(Path(name).stem for name in settings.starts)
     names = [f"{count} x {name}" if count > 1 else name for name, count in counts.items()]
     start = f"the mean of {', '.join(names)}" if len(names) > 1 else "".join(counts) or "chance"
@@ -68,11 +74,11 @@ def _card(
     state: Mapping[str, Tensor],
     sets: Sequence[TrainingImages],
     told: Mapping[str, Any],
-    settings: TrainSettings,
+    settings: LearningSettings,
     files: ModelFiles,
 ) -> Iterator[str]:
     """The lines of the model card, in Markdown."""
-    yield f"# {files.name}\n\nA Cellpose 3 network, trained by Wellpose {__version__}:"
+    yield f"# {files.name}\n\n{_what(settings)}, trained by Wellpose {__version__}:"
     yield f"{_recipe(settings, told['step'])}."
     yield f"It works at objects of {float(state['diam_mean']):.0f} pixels; those it learnt from measured "
     yield f"{float(state['diam_labels']):.1f} on average.\n\n## Data\n"
@@ -85,7 +91,13 @@ def _card(
     yield "\n## Files\n\n| file | SHA-256 |\n|---|---|"
     present = [path for path in (files.weights, files.official, files.sizes) if path.is_file()]
     yield from (f"| `{path.name}` | `{checksum(path)}` |" for path in present)
-    yield f"\n## Settings\n\n```yaml\n{yaml.safe_dump({'train': settings.identity()}, sort_keys=False)}```"
+    yield f"\n## Settings\n\n```yaml\n{yaml.safe_dump({settings.section: settings.identity()}, sort_keys=False)}```"
+
+
+def _what(settings: LearningSettings) -> str:
+    if not isinstance(settings, RestorationTrainSettings):
+        return "A Cellpose 3 network"
+    return f"A Cellpose 3 restoration network ({settings.kind}, losses {settings.losses}, for {settings.frozen})"
 
 
 def _licence(one: TrainingSet) -> str:
