@@ -11,9 +11,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve
-from skimage.filters import gaussian, median
-from skimage.morphology import disk
+from scipy.ndimage import convolve, gaussian_filter, median_filter
 from skimage.restoration import denoise_nl_means
 
 Plane = NDArray[np.float32]
@@ -35,12 +33,14 @@ def noise_of(image: Plane) -> float:
 
 
 def _gaussian(sigma: float, image: Plane, diameter: float) -> Plane:
-    return np.asarray(gaussian(image, sigma * diameter / _USUAL_DIAMETER, preserve_range=True), np.float32)
+    return np.asarray(gaussian_filter(image, sigma * diameter / _USUAL_DIAMETER), np.float32)
 
 
 def _median(radius: float, image: Plane, diameter: float) -> Plane:
     pixels = int(np.clip(round(radius * diameter / _USUAL_DIAMETER), 1, _WIDEST))
-    return np.asarray(median(image, disk(pixels)), np.float32)
+    offsets = np.arange(-pixels, pixels + 1)
+    disk = offsets[:, None] ** 2 + offsets**2 <= pixels**2
+    return np.asarray(median_filter(image, footprint=disk), np.float32)
 
 
 def _non_local(strength: float, image: Plane, _: float) -> Plane:

@@ -14,7 +14,7 @@ from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.core.labels import median_diameter, renumber
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER
-from pipeline_lib.training import degrade
+from pipeline_lib.training.degrade import USUAL_DIAMETER, blur, rescaled, sample, shot_noise
 
 Plane = NDArray[np.float32]
 
@@ -93,10 +93,7 @@ def damaged(case: Case, level: str, seed: int) -> Plane:
         return case.clean
     rng = np.random.default_rng([seed, *(zlib.crc32(word.encode()) for word in (case.set, case.image, level))])
     batch = torch.from_numpy(case.clean).clamp(min=0)[None, None]
-    sigma = what.sigma * case.diameter / degrade.USUAL_DIAMETER
-    batch = degrade.blur(batch, np.array([sigma]))
-    batch = degrade.sample(batch[0], what.factor)[None]
-    if what.photons:
-        batch = degrade.shot_noise(batch, np.array([what.photons], np.float64), rng)
-    restored: Plane = degrade.rescaled(batch)[0, 0].numpy()
-    return restored
+    sigma = what.sigma * case.diameter / USUAL_DIAMETER
+    seen = sample(blur(batch, np.array([sigma]))[0], what.factor)[None]
+    noisy: Plane = rescaled(shot_noise(seen, np.array([float(what.photons)]), rng))[0, 0].numpy()
+    return noisy

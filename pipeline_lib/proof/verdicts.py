@@ -6,12 +6,12 @@ AP over the images, for each set and level. That needs the truth, so it flatters
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from pipeline_lib.evaluation import ALL_KINDS, ERROR_THRESHOLDS, column
 from pipeline_lib.proof.judging import DEGRADED
@@ -26,8 +26,10 @@ RESAMPLED = 2000
 INTERVAL = (2.5, 97.5)  # percentiles
 _KEY = ["set", "level", "method"]
 
+Precisions: TypeAlias = "dict[tuple[str, str], pd.Series[float]]"  # level and method -> AP by image
 
-def interval(differences: Sequence[float] | NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+
+def interval(differences: ArrayLike, seed: int = 0) -> tuple[float, float]:
     """The 95 % bootstrap interval of the mean of differences, one per image; images are drawn with replacement."""
     values = np.asarray(differences, np.float64)
     drawn = np.random.default_rng(seed).integers(len(values), size=(RESAMPLED, len(values)))
@@ -50,29 +52,27 @@ def summarise(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     """One row for each set, level and method, in the order of the rows.
 
     Args:
-        rows: Of `judge`, at least those of `degraded` at level `clean` for every set.
+        rows: Of `judge`, at least those of `degraded` at each level and at `clean`, for every set.
         networks: The methods on trial; all others but `degraded` are their rivals.
 
     Returns:
         Columns: `set`, `level`, `kind`, `method`, `setting` (the best), `images`, mean `ap_0.50`, `ap_0.75`, `ap_0.90`,
-        `heavy` (whether the level is), `ratio` (of `ap_0.50` to that of degraded images), `rival` (the best one),
-        `difference` of `ap_0.50` to it, `low` and `high` (95 % of its bootstrap over images). Where there is no rival,
-        NaN; where degraded images have AP 0, an infinite ratio.
+        `heavy` (whether the level is), `ratio` (of `ap_0.50` to that of degraded images; infinite where that is 0),
+        `rival` (the best one), `difference` of `ap_0.50` to it, `low` and `high` (95 % of its bootstrap over images),
+        all NaN or None where there is no rival.
     """
-    best = at_best(rows)
-    clean = {name: _of(group, CLEAN, DEGRADED).mean() for name, group in best.groupby("set", sort=False)}
     summary: list[dict[str, Any]] = []
-    for (name, level), group in best.groupby(["set", "level"], sort=False):
-        degraded, rival = _of(group, level, DEGRADED), _best_rival(group, networks)
-        heavy = level != CLEAN and bool(degraded.mean() <= HEAVY * clean[name])
-        for method, own in group.groupby("method", sort=False):
-            what = {"set": name, "level": level, "kind": LEVELS[str(level)].kind, "method": method}
-            precision = _of(own, level, method)
+    for name, group in _grouped(at_best(rows), "set"):
+        precisions = _precisions(group)
+        for (level, method), own in _grouped(group, ["level", "method"]):
+            rival = _best_rival(precisions, level, networks)
+            precision, degraded = precisions[level, method], precisions[level, DEGRADED]
             summary.append(
-                what
-                | {"setting": own["setting"].iloc[0], "images": len(own), **own[PRECISIONS].mean().to_dict()}
-                | {"heavy": heavy, "ratio": _ratio(precision.mean(), degraded.mean()), "rival": rival}
-                | _against(precision, _of(group, level, rival) if rival else None)
+                {"set": name, "level": level, "kind": LEVELS[level].kind, "method": method}
+                | {"setting": own["setting"].iloc[0], "images": len(own)}
+                | {score: own[score].mean() for score in PRECISIONS}
+                | {"heavy": level in _heavy(precisions), "ratio": _ratio(precision.mean(), degraded.mean())}
+                | {"rival": rival, **_against(precision, precisions[level, rival] if rival else None)}
             )
     return pd.DataFrame(summary)
 
@@ -87,54 +87,78 @@ def verdicts(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
         `clean_restored` (AP of clean images before and after), `spares` (0.02 are not exceeded). Numbers are NaN and
         bars None where no level of the kind is heavy, or there is no rival.
     """
-    best, summary = at_best(rows), summarise(rows, networks)
     found: list[dict[str, Any]] = []
-    for name, group in best.groupby("set", sort=False):
-        levels = summary[(summary["set"] == name) & summary["heavy"]].drop_duplicates("level").set_index("level")
-        kinds = dict.fromkeys(LEVELS[str(level)].kind for level in group["level"] if level != CLEAN)
+    for name, group in _grouped(at_best(rows), "set"):
+        precisions = _precisions(group)
+        heavy = _heavy(precisions)
+        kinds = dict.fromkeys(LEVELS[level].kind for level, _ in precisions if level != CLEAN)
         for method in networks:
             for kind in (*kinds, ALL_KINDS):
-                chosen = levels[(levels["kind"] == kind) | (kind == ALL_KINDS)]
-                what = {"set": name, "method": method, "kind": kind, "levels": ", ".join(map(str, chosen.index))}
-                found.append(what | _gain(group, method, chosen["rival"]) | _harm(group, method))
+                levels = [level for level in heavy if kind in (LEVELS[level].kind, ALL_KINDS)]
+                rivals = {level: _best_rival(precisions, level, networks) for level in levels}
+                found.append(
+                    {"set": name, "method": method, "kind": kind, "levels": ", ".join(levels)}
+                    | _gain(precisions, method, levels)
+                    | _lead(precisions, method, rivals)
+                    | _harm(precisions, method)
+                )
     return pd.DataFrame(found)
 
 
-def _gain(group: pd.DataFrame, method: str, rivals: pd.Series[Any]) -> dict[str, Any]:
-    """The first two bars, at some levels of one set. rivals: level -> the best one there, or None."""
-    own, degraded, other = (
-        pd.DataFrame({level: _of(group, level, one) for level, one in named.items() if one})
-        for named in (dict.fromkeys(rivals.index, method), dict.fromkeys(rivals.index, DEGRADED), dict(rivals))
-    )
-    if own.empty:
-        nan = dict.fromkeys(("degraded", "restored", "ratio"), np.nan)
-        return nan | {"gains": None} | _against(pd.Series(dtype=float), None) | {"wins": None}
-    restored, before = own.mean(axis=None), degraded.mean(axis=None)
-    ratio = _ratio(restored, before)
-    compared = _against(own.mean(axis=1), other.mean(axis=1) if len(other.columns) == len(own.columns) else None)
-    wins = None if np.isnan(compared["low"]) else compared["low"] > 0
-    return {"degraded": before, "restored": restored, "ratio": ratio, "gains": ratio >= GAIN, **compared, "wins": wins}
+def _precisions(rows: pd.DataFrame) -> Precisions:
+    """Those of one set, each method at its best setting."""
+    return {key: own.set_index("image")[AP] for key, own in _grouped(rows, ["level", "method"])}
 
 
-def _harm(group: pd.DataFrame, method: str) -> dict[str, Any]:
-    """The third bar."""
-    clean, restored = _of(group, CLEAN, DEGRADED).mean(), _of(group, CLEAN, method).mean()
-    return {"clean": clean, "clean_restored": restored, "spares": bool(clean - restored <= HARM + 1e-12)}
+def _grouped(rows: pd.DataFrame, names: str | list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The values of some columns, and the rows that have them, in the order of the rows."""
+    yield from rows.groupby(names, sort=False)
 
 
-def _best_rival(group: pd.DataFrame, networks: Sequence[str]) -> str | None:
+def _heavy(precisions: Precisions) -> list[str]:
+    """The levels at which damage halves AP, or worse."""
+    limit = HEAVY * precisions[CLEAN, DEGRADED].mean()
+    before = {level: own.mean() for (level, method), own in precisions.items() if method == DEGRADED}
+    return [level for level, mean in before.items() if level != CLEAN and mean <= limit]
+
+
+def _best_rival(precisions: Precisions, level: str, networks: Sequence[str]) -> str | None:
     """The method with the highest mean AP that is neither a network on trial nor doing nothing."""
-    rivals = group[~group["method"].isin([*networks, DEGRADED])]
-    return str(rivals.groupby("method", sort=False)[AP].mean().idxmax()) if len(rivals) else None
+    means = {method: own.mean() for (at, method), own in precisions.items() if at == level}
+    rivals = [method for method in means if method not in (*networks, DEGRADED)]
+    return max(rivals, key=means.__getitem__, default=None)
 
 
-def _of(rows: pd.DataFrame, level: object, method: object) -> pd.Series[Any]:
-    """AP by image."""
-    chosen: pd.Series[Any] = rows[(rows["level"] == level) & (rows["method"] == method)].set_index("image")[AP]
-    return chosen
+def _gain(precisions: Precisions, method: str, levels: Sequence[str]) -> dict[str, Any]:
+    """The first bar: over degraded images."""
+    if not levels:
+        return {**dict.fromkeys(("degraded", "restored", "ratio"), np.nan), "gains": None}
+    before, after = (float(_over(precisions, dict.fromkeys(levels, one)).mean()) for one in (DEGRADED, method))
+    ratio = _ratio(after, before)
+    return {"degraded": before, "restored": after, "ratio": ratio, "gains": ratio >= GAIN}
 
 
-def _against(own: pd.Series[Any], other: pd.Series[Any] | None) -> dict[str, float]:
+def _lead(precisions: Precisions, method: str, rivals: Mapping[str, str | None]) -> dict[str, Any]:
+    """The second bar: over the best rival at each level."""
+    known = {level: rival for level, rival in rivals.items() if rival}
+    if not known or len(known) < len(rivals):
+        return {**_against(pd.Series(dtype=float), None), "wins": None}
+    compared = _against(_over(precisions, dict.fromkeys(known, method)), _over(precisions, known))
+    return {**compared, "wins": compared["low"] > 0}
+
+
+def _harm(precisions: Precisions, method: str) -> dict[str, Any]:
+    """The third bar: on clean images."""
+    before, after = (float(precisions[CLEAN, one].mean()) for one in (DEGRADED, method))
+    return {"clean": before, "clean_restored": after, "spares": before - after <= HARM + 1e-12}
+
+
+def _over(precisions: Precisions, methods: Mapping[str, str]) -> pd.Series[float]:
+    """AP by image, the mean over levels, each with its method."""
+    return pd.DataFrame({level: precisions[level, method] for level, method in methods.items()}).mean(axis=1)
+
+
+def _against(own: pd.Series[float], other: pd.Series[float] | None) -> dict[str, float]:
     """Mean difference by image, and its bootstrap interval."""
     if other is None:
         return dict.fromkeys(("difference", "low", "high"), np.nan)
@@ -151,13 +175,15 @@ def _ratio(restored: float, degraded: float) -> float:
 
 def _check(rows: pd.DataFrame) -> None:
     faults = []
-    for (name, level), group in rows.groupby(["set", "level"], sort=False):
-        seen = group.groupby(["method", "setting"], sort=False)["image"].agg(lambda images: tuple(sorted(images)))
-        if seen.nunique() > 1:
-            counts = {method: len(images) for (method, _), images in seen.items()}
-            faults.append(f"set {name}, {level}: methods saw different images ({counts})")
-    for name, group in rows.groupby("set", sort=False):
-        if not len(_of(group, CLEAN, DEGRADED)):
-            faults.append(f"set {name}: no row tells of the clean images as they are")
+    for (name, level), group in _grouped(rows, ["set", "level"]):
+        seen = {method: frozenset(own["image"]) for (method, _), own in _grouped(group, ["method", "setting"])}
+        if len(set(seen.values())) > 1:
+            counts = ", ".join(f"{method} {len(images)}" for method, images in seen.items())
+            faults.append(f"set {name}, {level}: methods saw different images (numbers: {counts})")
+        if DEGRADED not in seen:
+            faults.append(f"set {name}, {level}: no row tells of degraded images as they are")
+    for name, group in _grouped(rows, "set"):
+        if CLEAN not in set(group["level"]):
+            faults.append(f"set {name}: no row tells of clean images")
     if faults:
         raise ValueError("\n  ".join(faults))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -18,16 +20,15 @@ def panel(image: NDArray[np.number], caption: str, labels: NDArray[np.integer] |
 
     Every panel is `SIDE` pixels wide, and so is its picture: smaller ones are enlarged without smoothing.
     """
-    window = tuple(float(value) for value in np.percentile(image, _SHOWN))
+    low, high = np.percentile(image, _SHOWN)
     factor = max(1, SIDE // max(image.shape))
-    image, labels = (one if one is None else _enlarged(one, factor) for one in (image, labels))
-    drawn = {} if labels is None else {"objects": labels}
-    _, outlined = thumbnail(image[None], drawn, ["ffffff"], [(window[0], window[1])], SIDE)  # type: ignore[index]
+    drawn = {} if labels is None else {"objects": _enlarged(labels, factor)}
+    _, outlined = thumbnail(_enlarged(image, factor)[None], drawn, ["ffffff"], [(float(low), float(high))], SIDE)
     framed = Image.new("RGB", (SIDE + _EDGE, outlined.shape[0] + _LINE + _EDGE), "white")
     framed.paste(Image.fromarray(outlined))
     ImageDraw.Draw(framed).text((2, outlined.shape[0] + 3), caption, "#17212b", ImageFont.load_default(_TEXT))
     return framed
 
 
-def _enlarged(image: NDArray[np.number], factor: int) -> NDArray[np.number]:
+def _enlarged(image: NDArray[Any], factor: int) -> NDArray[Any]:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)

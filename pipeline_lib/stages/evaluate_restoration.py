@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from PIL import Image
@@ -20,6 +20,7 @@ from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.provenance import software
 from pipeline_lib.reporting.comparison import Curves
 from pipeline_lib.reporting.curves import beside, draw_curves
+from pipeline_lib.reporting.page import plain
 from pipeline_lib.reporting.panels import panel
 from pipeline_lib.settings import TrainingSet
 from pipeline_lib.stages._bar import counted
@@ -65,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--segmentation", default=DEFAULT_MODEL, metavar="NAME_OR_FILE", help=f"({DEFAULT_MODEL})")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"of each set at most, spread over it ({IMAGES})")
-    parser.add_argument("--levels", nargs="+", default=[], metavar="LEVEL", help="of damage; clean is always seen (all)")
+    parser.add_argument(
+        "--levels", nargs="+", default=[], metavar="LEVEL", help="of damage; clean is always seen (all)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the damage (1)")
     parser.add_argument(
         "--more",
@@ -75,9 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CSV",
         help="rows of other methods on the same images, levels and seed, with the columns of images.csv",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("restoration"), help="folder for the results (restoration)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("restoration"), help="folder for the results (restoration)")
     parser.add_argument("--overwrite", action="store_true", help="replace results that are there")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
 
@@ -105,7 +106,7 @@ def run(parsed: argparse.Namespace) -> None:
     write_csv(summary, parsed.out / "summary.csv")
     write_csv(found, parsed.out / "verdicts.csv")
     told = {"verdicts": found.to_dict("records"), "summary": summary.to_dict("records")}
-    write_json(parsed.out / "summary.json", {**_plain(told), **made})
+    write_json(parsed.out / "summary.json", {name: plain(rows) for name, rows in told.items()} | made)
     _save(beside(list(_plots(summary))), parsed.out / "curves.png")
     _save(beside(list(_pictures(trial, rows, summary)), COLUMNS), parsed.out / "pictures.png")
     sys.stdout.write(f"{aligned(found)}\n\nTables and pictures: {parsed.out}\n")
@@ -217,13 +218,13 @@ def _pictures(trial: Trial, rows: pd.DataFrame, summary: pd.DataFrame) -> Iterat
     for (name, _), group in summary[summary["level"] != CLEAN].groupby(["set", "kind"], sort=False):
         level = str(group["level"].iloc[-1])
         filters = group[(group["level"] == level) & group["method"].isin(_filters(trial))]
-        best = filters.loc[filters[AP].idxmax()]
+        method, setting = filters.sort_values(AP)[["method", "setting"]].iloc[-1]
         case = _typical(trial.cases, rows[(rows["set"] == name) & (rows["level"] == level)], network)
         image = damaged(case, level, trial.seed)
         shown = {
             "clean": (case.clean, nothing),
             f"{level}, {DEGRADED}": (image, nothing),
-            f"{best['method']}, {best['setting']}": (image, trial.methods[best["method"]][best["setting"]]),
+            f"{method}, {setting}": (image, trial.methods[method][setting]),
             network: (image, trial.methods[network][ALONE]),
         }
         for title, (seen, restore) in shown.items():
@@ -247,18 +248,6 @@ def _typical(cases: Sequence[Case], rows: pd.DataFrame, network: str) -> Case:
     gains = (own - before).sort_values(kind="stable")
     chosen = (rows["set"].iloc[0], gains.index[(len(gains) - 1) // 2])
     return next(case for case in cases if (case.set, case.image) == chosen)
-
-
-def _plain(content: Any) -> Any:
-    """The same with None for what JSON has no number for, and plain numbers for numpy's."""
-    match content:
-        case dict():
-            return {key: _plain(value) for key, value in content.items()}
-        case list():
-            return [_plain(value) for value in content]
-    if hasattr(content, "item"):
-        content = content.item()
-    return None if isinstance(content, float) and content in (float("inf"),) or content != content else content
 
 
 def _save(picture: Image.Image, path: Path) -> None:
