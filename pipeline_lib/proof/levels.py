@@ -62,7 +62,7 @@ class Case:
         image: The name of the image in it.
         clean: (Y, X) its first channel, with the 1st and 99th percentile at 0 and 1.
         labels: (Y, X) its true objects.
-        diameter: Median of its true objects, in pixels, at least 5.
+        diameter: Median of the true objects of the whole image, in pixels, at least 5.
     """
 
     set: str
@@ -76,8 +76,8 @@ def case_of(name: str, labelled: Labelled, side: int = SIDE) -> Case | None:
     """The middle of an image of the set `name`, of at most `side` pixels a side; None where no object is in it."""
     middle = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in labelled.labels.shape)
     labels = renumber(labelled.labels[middle])
-    diameter = median_diameter([labels])
-    if diameter is None:
+    diameter = median_diameter([renumber(labelled.labels)])
+    if diameter is None or not labels.any():
         return None
     (clean,) = normalise_image(labelled.image[:1, *middle], NormaliseSettings())
     return Case(name, labelled.name, clean, labels, max(diameter, SMALLEST_DIAMETER))
