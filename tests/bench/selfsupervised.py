@@ -3,8 +3,9 @@
 Noise2Void (Krull et al. 2019) is run as its authors' package `careamics` does it, in a Python of its own, by
 `noise2void.py`: patches of 64 x 64, all of the image in each epoch, 100 epochs. Noise2Self (Batson & Royer 2019) is
 written here as in its authors' example for single images: a small U-Net, every fourth row and column masked in turn and
-filled with the mean of its neighbours, Adam at 0.001, 500 steps; what is told is the image put together from the masked
-pixels of all 16 masks, so that no pixel has seen itself. Both take noise away only, so they see the noise levels alone.
+filled with the mean of its neighbours, Adam at 0.001, 500 steps, each on 128 x 128 pixels of the image. What is told is
+the image put together from the masked pixels of all 16 masks, so that no pixel has seen itself. Both take noise away
+only, so they see the noise levels alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ NOISE = [name for name, level in LEVELS.items() if level.kind == "noise"]
 EVERY = 4  # rows and columns from one masked pixel to the next
 NEIGHBOURS = torch.tensor([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]) / 6
 MULTIPLE = 4  # pixels: sides the U-Net takes
+CROP = 128  # pixels: a whole image of 512 costs 16 times as much in each step
 
 
 def main() -> None:
@@ -92,9 +94,12 @@ def noise2self(image: Plane, steps: int, seed: int, device: torch.device) -> Pla
     noisy = pad(
         torch.from_numpy(image)[None, None].to(device), (0, -width % MULTIPLE, 0, -height % MULTIPLE), "reflect"
     )
+    rng = np.random.default_rng(seed)
     for step in range(steps):
-        seen, mask = masked(noisy, step)
-        loss = mse_loss(net(seen)[mask], noisy[mask])
+        top, left = (int(rng.integers(max(0, length - CROP) + 1)) for length in noisy.shape[-2:])
+        crop = noisy[..., top : top + CROP, left : left + CROP]
+        seen, mask = masked(crop, step)
+        loss = mse_loss(net(seen)[mask], crop[mask])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
