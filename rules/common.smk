@@ -26,7 +26,9 @@ PLATE = str(Path(WORKFLOW.settings.results) / "{plate}")
 # The folder of what belongs to one analysis.
 HOME = f"{PLATE}/analyses/{ANALYSIS}" if ANALYSIS else PLATE
 NAMED = ["--analysis", ANALYSIS] if ANALYSIS else []
-MODEL = str(Path(WORKFLOW.settings.results) / "models" / WORKFLOW.settings.train.name)
+MODELS = Path(WORKFLOW.settings.results) / "models"
+MODEL = str(MODELS / WORKFLOW.settings.train.name)
+RESTORER = str(MODELS / WORKFLOW.settings.train_restoration.name)
 # Of the plates this run works on: open, and so held, until this process ends.
 LOCKS = []
 

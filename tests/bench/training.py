@@ -29,10 +29,10 @@ from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.synthesis import draw_varied_field
-from pipeline_lib.tiling.predict import pick_device, pick_precision
+from pipeline_lib.tiling.predict import pick_device
 from pipeline_lib.training.crops import Crops
 from pipeline_lib.training.examples import TrainingImages, prepare
-from pipeline_lib.training.learning import Learner
+from pipeline_lib.training.learning import Learner, Place, flow_loss
 
 IMAGES, SIDE = 8, 320
 
@@ -71,11 +71,12 @@ class Ours:
     """This library's step, with its defaults."""
 
     def __init__(self, images: list[Labelled], device: torch.device) -> None:
-        settings = TrainSettings()
-        self.device, self.precision = device, pick_precision("auto", device)
+        settings = TrainSettings(device=str(device))
+        place = Place.chosen(settings)
+        self.device, self.precision = place.device, place.precision
         sets = [TrainingImages("drawn", [prepare(image, device) for image in images])]
         self.crops = Crops(sets, 30.0, 0, settings.augment)
-        self.learner = Learner(FlowNet(), settings, device, self.precision)
+        self.learner = Learner(FlowNet(), settings, place, flow_loss)
 
     def step(self) -> None:
         self.learner.learn(self.crops.batch(self.learner.steps, IMAGES, 224), 1e-3)

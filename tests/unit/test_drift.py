@@ -120,6 +120,9 @@ def test_the_peer_is_pinned_as_the_project_says() -> None:
     assert all(found[n] in one.specifier for n, one in EXTRAS["peer"].items())
 
 
+TRAININGS = ("train", "train_restoration")
+
+
 def pinned(name: str) -> dict[str, Version]:
     lines = (REPOSITORY / "envs" / name).read_text().splitlines()
     found = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^\s;\\]+)")
@@ -127,10 +130,10 @@ def pinned(name: str) -> dict[str, Version]:
 
 
 def rules() -> dict[str, str]:
-    """Rule -> its text, without `all` and `retry`, which call no stage, and `train`, which knows no plate."""
+    """Rule -> its text, without `all` and `retry`, which call no stage, and trainings, which know no plate."""
     texts = [path.read_text() for path in sorted((REPOSITORY / "rules").glob("*.smk"))]
     parts = [part for text in texts for part in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]]
-    return {name: part for part in parts if (name := part[: part.index(":")]) not in ("retry", "train")}
+    return {name: part for part in parts if (name := part[: part.index(":")]) not in ("retry", *TRAININGS)}
 
 
 def test_rules_verbs_and_stage_modules_have_the_same_names() -> None:
@@ -165,7 +168,7 @@ def test_a_rule_calls_its_own_verb_with_its_own_settings_and_leaves_its_own_reco
 def test_profiles_name_only_rules_that_exist(name: str) -> None:
     profile: dict[str, Any] = yaml.safe_load((REPOSITORY / "profiles" / name / "config.yaml").read_text())
     for key in ("set-resources", "set-threads"):
-        assert set(profile.get(key, {})) <= {*rules(), "train"}
+        assert set(profile.get(key, {})) <= {*rules(), *TRAININGS}
 
 
 def test_the_config_knows_every_layout_of_training_sets() -> None:

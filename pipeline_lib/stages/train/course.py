@@ -20,6 +20,7 @@ from pipeline_lib.training.learning import B, Learner, learning_rate
 
 TOLD_EVERY = 20  # steps whose losses are told as one mean; checkpoints lie between two such rounds
 KEEP_EVERY = 300.0  # seconds between two checkpoints
+THREADS = torch.get_num_threads()  # as the environment says: compiled code that shares OpenMP sets another number
 
 Weights = Mapping[str, Tensor]
 
@@ -116,6 +117,7 @@ def _learn(course: Course[Any], progress: Progress, every: Sequence[tuple[float,
 def _round(course: Course[Any], progress: Progress) -> dict[str, Any]:
     """Some steps, told as one row of the table of losses."""
     learner, settings = course.learner, course.settings
+    torch.set_num_threads(THREADS)
     begun, rate = time.monotonic(), 0.0
     losses: list[Tensor] = []
     while not losses or learner.steps % TOLD_EVERY:

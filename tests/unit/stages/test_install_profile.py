@@ -15,7 +15,7 @@ from pipeline_lib.__main__ import main
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.stages.install_profile import CHECKOUT, TEMPLATE, filled
 
-ON_GPU = [*(stage for stage, need in NEEDS.items() if need.gpu), "train"]
+ON_GPU = [*(stage for stage, need in NEEDS.items() if need.gpu), "train", "train_restoration"]
 
 
 @pytest.fixture(autouse=True)

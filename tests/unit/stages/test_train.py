@@ -20,6 +20,7 @@ from pipeline_lib.io.weights import load_weights
 from pipeline_lib.settings import TrainingSet, TrainSettings
 from pipeline_lib.stages.train import course
 from pipeline_lib.stages.train.files import ModelFiles
+from pipeline_lib.stages.train.segmenter import train
 
 
 def write_pairs(folder: Path, count: int = 3, side: int = 64) -> Path:
@@ -61,7 +62,7 @@ def small(folder: Path, **changed: Any) -> TrainSettings:
 
 def trained(folder: Path, out: Path, **changed: Any) -> ModelFiles:
     files = ModelFiles(out)
-    course.train(small(folder, **changed), files)
+    train(small(folder, **changed), files)
     return files
 
 

@@ -12,9 +12,7 @@ from torch import nn
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.training.crops import Batch
-from pipeline_lib.training.learning import Learner, flow_loss, learning_rate, mean_of, start_from
-
-CPU = torch.device("cpu")
+from pipeline_lib.training.learning import Learner, Place, flow_loss, learning_rate, mean_of, start_from
 
 
 def batch(seed: int = 0, count: int = 2, size: int = 16) -> Batch:
@@ -28,7 +26,8 @@ def batch(seed: int = 0, count: int = 2, size: int = 16) -> Batch:
 
 def learner(**changed: object) -> Learner:
     torch.manual_seed(3)
-    return Learner(FlowNet(), TrainSettings(**changed), CPU, torch.float32)  # type: ignore[arg-type]
+    settings = TrainSettings(device="cpu", precision="float32", **changed)  # type: ignore[arg-type]
+    return Learner(FlowNet(), settings, Place.chosen(settings), flow_loss)
 
 
 def test_the_loss_by_hand() -> None:
