@@ -5,10 +5,12 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
+NOISE2VOID := .n2v/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 bench-plan bench-restoration \
-	bench-slurm bench-training bench-finetune bench-models train gpu-test gpu-bench gpu-train gpu-train-restoration clean
+.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 \
+	bench-plan bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train \
+	gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +26,13 @@ $(READY): envs/cpu.lock.txt pyproject.toml
 
 $(PEER): $(READY) envs/peer.txt
 	$(VENV)/bin/python -m pip install --quiet --no-deps -r envs/peer.txt
+	touch $@
+
+$(NOISE2VOID): envs/noise2void.txt
+	$(PYTHON) -m venv .n2v
+	.n2v/bin/python -m pip install --quiet $(TORCH)
+	.n2v/bin/python -m pip install --quiet -r envs/noise2void.txt
+	.n2v/bin/python -m pip install --quiet --no-deps careamics==0.3.5 torchvision==0.28.0
 	touch $@
 
 demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, and tell how good it was
@@ -93,6 +102,17 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	    cp .training/$$diameter/summary.csv $(WELLPOSE_1)/$$diameter-diameter.csv && \
 	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png || exit 1; \
 	done
+
+# RESTORERS: names or files; the first is the one in the pictures. PROOF_IMAGES: of each set, for all methods alike.
+RESTORERS ?= wellpose-denoise-1
+PROOF_IMAGES ?= 20
+PROOF := .training/restoration-proof
+TRIED := --config docs/restoration/sets.yaml --images $(PROOF_IMAGES)
+bench-restoration-proof: $(READY) $(NOISE2VOID)  ## do restored images help segmentation? tables and pictures of docs/restoration.md (hours)
+	PYTHONPATH=. python tests/bench/selfsupervised.py $(TRIED) --out $(PROOF)/selfsupervised.csv
+	wellpose evaluate-restoration $(TRIED) --weights $(RESTORERS) --more $(PROOF)/selfsupervised.csv --out $(PROOF) --overwrite
+	PYTHONPATH=. python tests/bench/real_noise.py --weights $(firstword $(RESTORERS))
+	python tests/bench/restoration_document.py $(PROOF)
 
 train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a half hours (shared data; goes on after a kill)
 	wellpose train --config $(WELLPOSE_1)/first/training.yaml --out .training/wellpose-1-first

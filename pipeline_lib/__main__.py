@@ -45,6 +45,7 @@ COMMANDS = {
     "train": "train or fine-tune a network on images with truth",
     "train-restoration": "train a network that restores images for a segmentation network",
     "evaluate": "networks side by side on images with truth: precision, errors, outlines; tables, plots, a page",
+    "evaluate-restoration": "does restoring damaged images help segmentation: precision, verdicts, pictures",
     "synthesize": "draw a screening plate with known truth",
     "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",
     "doctor": "look for what would stop a run: weights, disk, GPU, SLURM, raw files, profiles",

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from pydantic import TypeAdapter
 
 from pipeline_lib.core.ahead import ahead
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
@@ -23,23 +21,21 @@ from pipeline_lib.evaluation import (
     compare,
     summarise,
 )
-from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.records import write_json
 from pipeline_lib.io.tables import write_csv
-from pipeline_lib.io.weights import find_weights
 from pipeline_lib.metrics import THRESHOLDS
 from pipeline_lib.provenance import software
 from pipeline_lib.reporting.comparison import Comparison, Curves, render_comparison
 from pipeline_lib.reporting.curves import beside, draw_curves
 from pipeline_lib.settings import TrainingSet
 from pipeline_lib.stages._bar import counted
+from pipeline_lib.stages._judging import aligned, asked_sets, asked_weights, keep_results, weights_file
 from pipeline_lib.stages._noted import all_of, noted
-from pipeline_lib.stages._sets import count_sets, folder_set, open_set
+from pipeline_lib.stages._sets import count_sets, open_set
 
 FILES = ("images.csv", "summary.csv", "summary.json", "evaluation.html", "evaluation.png")
 SETTINGS = ("diameter", "flow_threshold", "cellprob_threshold", "augment", "device")
-ENDINGS = (".safetensors", ".pth", ".pt")
 AXES = ("overlap with the true object (IoU)", "average precision")
 HEADS = {
     "set": "Set",
@@ -99,7 +95,7 @@ def run(parsed: argparse.Namespace) -> None:
     contenders = {name: _contender(word, parsed) for name, word in weights.items()}
     made = {
         "sets": [one.model_dump(mode="json", exclude_defaults=True) for one in sets],
-        "weights": {name: _file(word) for name, word in weights.items()},
+        "weights": {name: weights_file(word) for name, word in weights.items()},
         "settings": {name: getattr(parsed, name) for name in SETTINGS},
         "software": software(),
     }
@@ -107,50 +103,19 @@ def run(parsed: argparse.Namespace) -> None:
     images = compare(opened, contenders, parsed.diameter)
     summary = summarise(images)
     _write(parsed.out, images, summary, made)
-    sys.stdout.write(f"{_aligned(_shown(summary))}\n\nTables, page and picture: {parsed.out}\n")
+    sys.stdout.write(f"{aligned(_shown(summary))}\n\nTables, page and picture: {parsed.out}\n")
 
 
 def _checked(parsed: argparse.Namespace) -> tuple[tuple[TrainingSet, ...], dict[str, int], dict[str, str]]:
     """The sets, how many images they have, and the weights by their names. Raises ValueError with all faults."""
     faults: list[str] = []
-    sets = noted(faults, lambda: _sets(parsed)) or ()
+    sets = noted(faults, lambda: asked_sets(parsed.folders, parsed.config)) or ()
     counts = noted(faults, lambda: count_sets(sets)) or {}
-    words = list(dict.fromkeys(parsed.weights))
-    for word in words:
-        noted(faults, lambda word=word: find_weights(word))  # type: ignore[misc]  # mypy: cannot infer type of lambda
-    there = [name for name in FILES if (parsed.out / name).exists()]
-    if there and not parsed.overwrite:
-        faults.append(f"{parsed.out} holds {', '.join(there)}; give another --out, or --overwrite")
+    weights = asked_weights(parsed.weights, faults)
+    noted(faults, lambda: keep_results(parsed.out, FILES, overwrite=parsed.overwrite))
     if faults:
         raise all_of(faults)
-    return sets, counts, dict(zip(_names(words), words, strict=True))
-
-
-def _sets(parsed: argparse.Namespace) -> tuple[TrainingSet, ...]:
-    """The sets of the folders, then those of the config file."""
-    named = zip(_names([str(folder) for folder in parsed.folders]), parsed.folders, strict=True)
-    found: list[Any] = [folder_set(name, folder) for name, folder in named]
-    if parsed.config:
-        content = yaml.safe_load(parsed.config.read_text(encoding="utf-8")) or {}
-        found += content.get("sets") or content.get("train", {}).get("validation") or []
-    sets = TypeAdapter(tuple[TrainingSet, ...]).validate_python(found)
-    names = [one.name for one in sets]
-    if not sets:
-        raise ValueError("no images: give a FOLDER, or a --config with `sets`, or with validation sets in `train`")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"two sets are called {', '.join(twice)}")
-    return sets
-
-
-def _names(words: Sequence[str]) -> list[str]:
-    """Files and folders by the last part of their path, files without ending; by all of it where several share that."""
-    short = [Path(word).stem if Path(word).suffix in ENDINGS else Path(word).resolve().name for word in words]
-    return [name if short.count(name) == 1 else word for name, word in zip(short, words, strict=True)]
-
-
-def _file(weights: str) -> dict[str, str]:
-    path = find_weights(weights)
-    return {"file": str(path), "sha256": checksum(path)}
+    return sets, counts, weights
 
 
 def _contender(weights: str, parsed: argparse.Namespace) -> Contender:
@@ -194,17 +159,6 @@ def _shown(summary: pd.DataFrame) -> pd.DataFrame:
     """What people look at first, with its heads."""
     heads = {name: head for name, head in HEADS.items() if name != "kind" or summary["kind"].any()}
     return summary[list(heads)].rename(columns=heads)
-
-
-def _aligned(table: pd.DataFrame) -> str:
-    """Lines of a terminal: texts to the left, numbers to the right."""
-    columns = []
-    for head, values in table.items():
-        cells = [str(head), *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)]
-        width = max(map(len, cells))
-        is_number = pd.api.types.is_numeric_dtype(values)
-        columns.append([cell.rjust(width) if is_number else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def _diameter(word: str) -> Diameter:

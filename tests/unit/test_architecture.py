@@ -26,13 +26,13 @@ FLOORS = (
     {"segmentation", "restoration", "compartments", "features", "profiles", "metrics", "synthesis", "reporting",
      "workflow"},
     {"volumes", "launch", "training", "evaluation"},
-    {"api"},
+    {"api", "proof"},
     {"stages"},
     {"__main__"},
 )  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PURE = {"core", "paths", "settings", "arrays", "nets", "flows", "tiling", "segmentation", "restoration", "volumes",
-        "training", "evaluation", "compartments", "features", "profiles", "metrics", "synthesis",
+        "training", "evaluation", "proof", "compartments", "features", "profiles", "metrics", "synthesis",
         "reporting"}  # fmt: skip
 OPENS_FILES = {"io", "workflow", "launch", "provenance", "api", "stages"}
 
@@ -52,8 +52,9 @@ HOLDS_ARRAYS = {"numpy", "torch"}  # what io needs to carry pixels and weights
 TORCH = {"nets/flownet.py", "nets/fused.py", "flows/device.py", "tiling/gpus.py", "tiling/predict.py",
          "tiling/placing.py", "tiling/sources.py", "segmentation.py", "restoration.py", "io/weights.py",
          "io/checkpoints.py", "training/examples.py", "training/crops.py", "training/learning.py", "training/sizes.py",
-         "training/degrade.py", "training/restoration.py", "stages/train/course.py", "stages/train/finish.py",
-         "stages/train/load.py", "stages/train/restorer.py", "stages/train/segmenter.py"}  # fmt: skip
+         "training/degrade.py", "training/restoration.py", "proof/levels.py", "stages/train/course.py",
+         "stages/train/finish.py", "stages/train/load.py", "stages/train/restorer.py",
+         "stages/train/segmenter.py"}  # fmt: skip
 
 IMPORTED_LATE = {"stages/_network.py", "stages/train/segmenter.py", "stages/train/restorer.py"}  # inside functions only
 
