@@ -40,10 +40,11 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 	snakemake --config plates=demo/plates.tsv results=demo/results
 	wellpose summary demo/results/demo --truth demo/truth.ome.zarr
 
-# Each worker computes with one thread. They begin with half of the tests each and share what is left in the end.
+# Each worker computes with one thread; tests of one file stay with one worker, which makes their fixtures once. Whole
+# plates take longest, so they come first.
 WORKERS ?= 2
 test: check $(PEER)  ## lint, types and all tests but faults, slurm and kills
-	OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder tests/plate tests
 
 test-faults: $(READY)  ## kill commits before every one of their file operations (about two minutes)
 	pytest -m faults tests/unit/io/test_faults.py

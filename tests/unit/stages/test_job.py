@@ -158,7 +158,7 @@ def test_a_record_tells_what_made_it(job: Job) -> None:
     make_current(job, Work(dict.fromkeys(job.wells, "F")))
     record = read_json(job.record)
     assert (record["stage"], record["plate"], record["batch"]) == ("measure", "P1", "A01-A04")
-    assert record["settings"] == job.settings.model_dump(mode="json")
+    assert record["settings"] == job.settings.told()
     assert record["started"] <= record["finished"]
     assert record["seconds"] >= 0
     assert record["peak_memory_mb"] > 0
