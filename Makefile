@@ -43,8 +43,9 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 # Each worker computes with one thread; tests of one file stay with one worker, which makes their fixtures once. Whole
 # plates take longest, so they come first.
 WORKERS ?= 2
+TESTS := tests/plate $(filter-out tests/plate/,$(wildcard tests/*/ tests/test_*.py))
 test: check $(PEER)  ## lint, types and all tests but faults, slurm and kills
-	OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder tests/plate tests
+	OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-faults: $(READY)  ## kill commits before every one of their file operations (about two minutes)
 	pytest -m faults tests/unit/io/test_faults.py
