@@ -8,7 +8,7 @@ PEER := $(VENV)/.peer
 NOISE2VOID := .n2v/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 \
+.PHONY: help setup demo test test-plates test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 \
 	bench-plan bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train \
 	gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
@@ -40,12 +40,16 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 	snakemake --config plates=demo/plates.tsv results=demo/results
 	wellpose summary demo/results/demo --truth demo/truth.ome.zarr
 
-# Each worker computes with one thread; tests of one file stay with one worker, which makes their fixtures once. Whole
-# plates take longest, so they come first.
+# Each worker computes with one thread; tests of one file stay with one worker, which makes their fixtures once. A whole
+# plate takes longest, so it comes first.
 WORKERS ?= 2
+WORKED = OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 TESTS := tests/plate $(filter-out tests/plate/,$(wildcard tests/*/ tests/test_*.py))
-test: check $(PEER)  ## lint, types and all tests but faults, slurm and kills
-	OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+test: check $(PEER)  ## lint, types and all tests but the next three and kills (about a quarter of an hour)
+	$(WORKED) $(TESTS)
+
+test-plates: $(READY)  ## plates of many kinds through the whole workflow (about ten minutes)
+	$(WORKED) -m plate tests/plate
 
 test-faults: $(READY)  ## kill commits before every one of their file operations (about two minutes)
 	pytest -m faults tests/unit/io/test_faults.py

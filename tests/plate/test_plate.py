@@ -22,8 +22,6 @@ from pipeline_lib.io.records import read_json, well_outcomes
 from pipeline_lib.metrics import average_precision
 from pipeline_lib.paths import well_path
 from pipeline_lib.stages.segment import labels_fingerprint
-
-pytestmark = pytest.mark.plate
 Troubled = tuple[Run, dict[str, str]]
 
 
