@@ -22,6 +22,7 @@ from pipeline_lib.io.records import read_json, well_outcomes
 from pipeline_lib.metrics import average_precision
 from pipeline_lib.paths import well_path
 from pipeline_lib.stages.segment import labels_fingerprint
+
 Troubled = tuple[Run, dict[str, str]]
 
 
