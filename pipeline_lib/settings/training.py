@@ -139,4 +139,8 @@ class TrainSettings(LearningSettings):
     """Images with truth to the weights of a network that finds objects."""
 
     augment: AugmentSettings = AugmentSettings()
-    size_draws: int = Field(2000, ge=0, description="Crops that the size model is fitted to; 0: no size model")
+    size_draws: int | None = Field(
+        None,
+        ge=0,
+        description="Crops that the size model is fitted to; null: 40 for each image, at most 2000; 0: no size model",
+    )

@@ -6,7 +6,7 @@ Ridge regression of the log diameter (Stringer et al., Nature Methods 18, 100-10
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,13 +22,21 @@ LARGEST_CROP = 512  # px
 SMALLEST_CROP = 64
 STEP = 16  # crops measure multiples of it
 RIDGE = 1.0
+DRAWS_PER_IMAGE, MOST_DRAWS = 40, 2000
 
 
-def fit_size_model(net: FlowNet, sets: Sequence[TrainingImages], draws: int, seed: int) -> SizeModel:
+def usual_draws(sets: Sequence[TrainingImages]) -> int:
+    """How many crops a size model is fitted to unless somebody says otherwise."""
+    return min(MOST_DRAWS, DRAWS_PER_IMAGE * sum(len(one.examples) for one in sets))
+
+
+def fit_size_model(
+    net: FlowNet, sets: Sequence[TrainingImages], draws: int, seed: int, drawn: Callable[[], object] = lambda: None
+) -> SizeModel:
     """Look at `draws` random crops of the training images, at 0.5 to 1.5 times their size, and fit diameter to style.
 
     The network sees them as it does when nothing is known of an image: as if its objects had the diameter of the
-    training objects.
+    training objects. drawn: called after each crop.
     """
     rng = np.random.default_rng([seed, draws])
     first = float(net.diam_mean / net.diam_labels)
@@ -41,6 +49,7 @@ def fit_size_model(net: FlowNet, sets: Sequence[TrainingImages], draws: int, see
         example, scale = examples[index][0], rng.uniform(0.5, 1.5)
         styles[row] = _style(net, example, first * scale, rng)
         diameters[row] = example.diameter * scale
+        drawn()
     return ridge(styles, diameters, float(net.diam_mean))
 
 

@@ -19,10 +19,11 @@ from pipeline_lib.io.size_models import save_size_model
 from pipeline_lib.io.weights import save_official, save_safetensors
 from pipeline_lib.nets.flownet import build
 from pipeline_lib.settings import LearningSettings, RestorationTrainSettings, TrainingSet, TrainSettings
+from pipeline_lib.stages._bar import bar
 from pipeline_lib.stages.train.files import ModelFiles
 from pipeline_lib.tiling.predict import pick_device
 from pipeline_lib.training.examples import TrainingImages, draw_shares
-from pipeline_lib.training.sizes import fit_size_model
+from pipeline_lib.training.sizes import fit_size_model, usual_draws
 
 log = logging.getLogger("wellpose")
 
@@ -40,17 +41,22 @@ def finish(
     save_safetensors(state, files.weights, metadata)
     write_sum(files.weights, checksum(files.weights))
     save_official(state, files.official)
-    if isinstance(settings, TrainSettings) and settings.size_draws and _has_objects(sets):
+    if isinstance(settings, TrainSettings) and (draws := _size_draws(settings, sets)):
         net = build(state).to(pick_device(settings.device))
-        save_size_model(fit_size_model(net, sets, settings.size_draws, settings.seed), files.sizes, metadata)
+        with bar("size model", draws) as shown:
+            sizes = fit_size_model(net, sets, draws, settings.seed, shown.update)
+        save_size_model(sizes, files.sizes, metadata)
         write_sum(files.sizes, checksum(files.sizes))
     with committed(files.card) as temporary:
         temporary.write_text("\n".join(_card(state, sets, told, settings, files)) + "\n", encoding="utf-8")
     log.info("train: %s is ready: %s", files.name, files.weights)
 
 
-def _has_objects(sets: Sequence[TrainingImages]) -> bool:
-    return any(not math.isnan(example.diameter) for one in sets for example in one.examples)
+def _size_draws(settings: TrainSettings, sets: Sequence[TrainingImages]) -> int:
+    """How many crops the size model is fitted to; 0 without any object."""
+    if all(math.isnan(example.diameter) for one in sets for example in one.examples):
+        return 0
+    return usual_draws(sets) if settings.size_draws is None else settings.size_draws
 
 
 def _data(settings: LearningSettings) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.nets.flownet import FlowNet
-from pipeline_lib.training.examples import TrainingImages, prepare
-from pipeline_lib.training.sizes import fit_size_model, ridge
+from pipeline_lib.training.examples import Example, TrainingImages, prepare
+from pipeline_lib.training.sizes import fit_size_model, ridge, usual_draws
 
 
 def test_ridge_regression_recovers_the_slope() -> None:
@@ -43,7 +44,16 @@ def test_even_a_network_that_learnt_nothing_tells_large_from_small() -> None:
         examples.append(
             prepare(Labelled("", np.stack([labels > 0] * 2), labels.astype(np.uint32)), torch.device("cpu"))
         )
-    model = fit_size_model(net, [TrainingImages("discs", examples)], 8, seed=0)
+    drawn: list[int] = []
+    model = fit_size_model(net, [TrainingImages("discs", examples)], 8, 0, lambda: drawn.append(1))
+    assert len(drawn) == 8
     again = fit_size_model(net, [TrainingImages("discs", examples)], 8, seed=0)
     np.testing.assert_array_equal(model.A, again.A)
     assert np.linalg.norm(model.A) > 0.05
+
+
+@pytest.mark.parametrize(("images", "draws"), [([1], 40), ([2, 3], 200), ([60], 2000)])
+def test_a_size_model_sees_each_image_often(images: list[int], draws: int) -> None:
+    nothing = torch.zeros(0)
+    example = Example(nothing, nothing, nothing, 10.0)
+    assert usual_draws([TrainingImages(f"{count}", [example] * count) for count in images]) == draws
