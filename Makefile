@@ -109,8 +109,9 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png || exit 1; \
 	done
 
-# RESTORERS: names or files; the first is the one in the pictures. PROOF_IMAGES: of each set, for all methods alike.
-RESTORERS ?= wellpose-denoise-1
+# RESTORERS: names or files, none of which is shipped yet; the first is the one in the pictures. PROOF_IMAGES: of each set,
+# for all methods alike.
+RESTORERS ?= $(error name restoration networks: make bench-restoration-proof RESTORERS="one.safetensors other.safetensors")
 PROOF_IMAGES ?= 20
 PROOF := .training/restoration-proof
 TRIED := --config docs/restoration/sets.yaml --images $(PROOF_IMAGES)
@@ -147,16 +148,16 @@ gpu-train:  ## on a GPU: train wellpose-1 as docs/models/wellpose-1/gpu.yaml say
 	PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train --config docs/models/wellpose-1/gpu.yaml --out $(GPU_OUT) \
 	    --minutes $(GPU_MINUTES) $(if $(START),--start $(START))
 
-# As above, GPU_MINUTES for each network. GPU_RESTORERS: the folder that gets a folder for each; RESTORERS: the one of an
-# earlier call, to go on from.
+# As above, GPU_MINUTES for each network. GPU_RESTORERS: the folder that gets a folder for each; GPU_RESTORERS_BEFORE: the one
+# of an earlier call, to go on from.
 GPU_RESTORERS ?= .training/gpu
-RESTORERS ?=
+GPU_RESTORERS_BEFORE ?=
 
 gpu-train-restoration:  ## on a GPU: train the networks that restore images as docs/models/*/gpu.yaml say
 	for name in wellpose-oneclick-1 wellpose-denoise-1; do \
 	    PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train-restoration --config docs/models/$$name/gpu.yaml \
 	        --out $(GPU_RESTORERS)/$$name --minutes $(GPU_MINUTES) \
-	        $(if $(RESTORERS),--start $(RESTORERS)/$$name/$$name.safetensors) || exit 1; \
+	        $(if $(GPU_RESTORERS_BEFORE),--start $(GPU_RESTORERS_BEFORE)/$$name/$$name.safetensors) || exit 1; \
 	done
 
 clean:  ## remove the demo and all caches
