@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -11,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import median_diameter, renumber
-from pipeline_lib.core.sizes import SMALLEST_DIAMETER
+from pipeline_lib.core.labels import object_diameter, renumber
 from pipeline_lib.metrics import THRESHOLDS, Scores, scores
 
 ERROR_THRESHOLDS = (0.5, 0.75, 0.9)  # overlaps at which error rates are told
@@ -92,6 +92,12 @@ def summarise(images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("set", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
+def true_diameter(labelled: Labelled, contender: Contender) -> float:
+    """Of the true objects of an image, in pixels; where there is none, of those the network was trained on."""
+    found = object_diameter(renumber(labelled.labels))
+    return contender.diameter if math.isnan(found) else found
+
+
 def column(score: str, threshold: float) -> str:
     """The column of a score at an overlap: `ap_0.50`."""
     return f"{score}_{threshold:.2f}"
@@ -108,8 +114,7 @@ def _diameter(labelled: Labelled, contender: Contender, diameter: Diameter) -> f
         return None
     if diameter != "true":
         return diameter
-    found = median_diameter([renumber(labelled.labels)])
-    return contender.diameter if found is None else max(found, SMALLEST_DIAMETER)
+    return true_diameter(labelled, contender)
 
 
 def _numbers(found: Scores, diameter: float) -> dict[str, float]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline_lib.arrays.resample import resize_labels
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.core.labels import median_diameter
+from pipeline_lib.core.middle import middle
 from pipeline_lib.core.sizes import SMALLEST_DIAMETER, SizeModel
 from pipeline_lib.flows.blocked import FlowField
 from pipeline_lib.flows.blocks import Readable, Scratch, Writable
@@ -226,8 +227,7 @@ def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: M
 
 def _middle(image: Image, side: int) -> Image:
     """At most `side` x `side` pixels around the middle."""
-    rows, columns = (slice(max(0, (length - side) // 2), (length + side) // 2) for length in image.shape[1:])
-    return image[:, rows, columns]
+    return image[:, *middle(image.shape[1:], side)]
 
 
 def _style(network: Network, image: Image) -> NDArray[np.float32]:

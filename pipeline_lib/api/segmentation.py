@@ -16,6 +16,7 @@ from pipeline_lib import segmentation, volumes
 from pipeline_lib.arrays.checks import check_image
 from pipeline_lib.arrays.normalise import NormaliseSettings, find_ranges, normalise_image
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
+from pipeline_lib.core.middle import middle
 from pipeline_lib.flows.blocked import Report, label_blocks
 from pipeline_lib.flows.blocks import Blocks, Readable, Writable
 from pipeline_lib.flows.masks import MaskSettings
@@ -204,8 +205,7 @@ def find_diameter(network: Network, image: Readable, settings: ImageSettings | N
 
 def _diameter(network: Network, image: Readable, masks: MaskSettings) -> float:
     """As `find_diameter` for a scaled image (C, Y, X)."""
-    middle = (slice(max(0, (length - SAMPLE) // 2), (length + SAMPLE) // 2) for length in image.shape[1:])
-    sample = np.asarray(image[(slice(None), *middle)], np.float32)
+    sample = np.asarray(image[(slice(None), *middle(image.shape[1:], SAMPLE))], np.float32)
     if network.sizes is not None:
         return segmentation.diameter_by_style(network, network.sizes, sample, masks)
     return segmentation.estimate_diameter(network, [sample], masks)

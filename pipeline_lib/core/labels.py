@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 
 from pipeline_lib.core.compiled import compiled
+from pipeline_lib.core.sizes import SMALLEST_DIAMETER
 
 Labels: TypeAlias = NDArray[np.integer[Any]]
 
@@ -66,6 +68,12 @@ def median_diameter(label_images: Sequence[Labels]) -> float | None:
     sizes = np.concatenate([np.zeros(0, np.int64), *map(areas, label_images)])
     present = sizes[sizes > 0]
     return float(np.median(2 * np.sqrt(present / np.pi))) if present.size else None
+
+
+def object_diameter(labels: Labels) -> float:
+    """The median diameter, in pixels, of the objects of a label image, at least 5; NaN without objects."""
+    found = median_diameter([labels])
+    return math.nan if found is None else max(SMALLEST_DIAMETER, found)
 
 
 def bounding_boxes(labels: Labels) -> NDArray[np.int32]:

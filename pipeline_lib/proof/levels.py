@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import median_diameter, renumber
-from pipeline_lib.core.sizes import SMALLEST_DIAMETER
+from pipeline_lib.core.labels import object_diameter, renumber
+from pipeline_lib.core.middle import middle
 from pipeline_lib.training.degrade import USUAL_DIAMETER, blur, rescaled, sample, shot_noise
 
 Plane = NDArray[np.float32]
@@ -74,13 +74,12 @@ class Case:
 
 def case_of(name: str, labelled: Labelled, side: int = SIDE) -> Case | None:
     """The middle of an image of the set `name`, of at most `side` pixels a side; None where no object is in it."""
-    middle = tuple(slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in labelled.labels.shape)
-    labels = renumber(labelled.labels[middle])
-    diameter = median_diameter([renumber(labelled.labels)])
-    if diameter is None or not labels.any():
+    place = middle(labelled.labels.shape, side)
+    labels = renumber(labelled.labels[place])
+    if not labels.any():
         return None
-    (clean,) = normalise_image(labelled.image[:1, *middle], NormaliseSettings())
-    return Case(name, labelled.name, clean, labels, max(diameter, SMALLEST_DIAMETER))
+    (clean,) = normalise_image(labelled.image[:1, *place], NormaliseSettings())
+    return Case(name, labelled.name, clean, labels, object_diameter(renumber(labelled.labels)))
 
 
 def damaged(case: Case, level: str, seed: int) -> Plane:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
-from pipeline_lib.core.catalogue import DEFAULT_MODEL, RESTORATION_MODEL
+from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.records import write_json
 from pipeline_lib.io.tables import write_csv
@@ -60,9 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         nargs="+",
-        default=[RESTORATION_MODEL],
+        required=True,
         metavar="NAME_OR_FILE",
-        help=f"of the restoration networks on trial ({RESTORATION_MODEL})",
+        help="of the restoration networks on trial",
     )
     parser.add_argument("--segmentation", default=DEFAULT_MODEL, metavar="NAME_OR_FILE", help=f"({DEFAULT_MODEL})")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"of each set at most, spread over it ({IMAGES})")

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import median_diameter, renumber
-from pipeline_lib.core.sizes import SMALLEST_DIAMETER
+from pipeline_lib.core.labels import object_diameter, renumber
 from pipeline_lib.flows.targets import flows_from_labels
 
 SHARES = {"cyto2": 0.59}
@@ -67,12 +66,6 @@ def prepare(labelled: Labelled, device: torch.device) -> Example:
         inside=_on(device, (labels > 0).astype(np.uint8)),
         diameter=object_diameter(labels),
     )
-
-
-def object_diameter(labels: NDArray[np.uint32]) -> float:
-    """The median diameter, in pixels, of the objects, at least 5; NaN without objects."""
-    found = median_diameter([labels])
-    return math.nan if found is None else max(SMALLEST_DIAMETER, found)
 
 
 def draw_shares(sets: Sequence[TrainingImages]) -> dict[str, float]:

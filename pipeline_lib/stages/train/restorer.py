@@ -11,8 +11,8 @@ import torch
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.core.labelled import Labelled
-from pipeline_lib.core.labels import renumber
-from pipeline_lib.evaluation import Contender
+from pipeline_lib.core.middle import middle
+from pipeline_lib.evaluation import Contender, true_diameter
 from pipeline_lib.io.weights import Weights as Frozen
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.nets.flownet import FlowNet
@@ -32,7 +32,7 @@ from pipeline_lib.stages.train.load import (
 )
 from pipeline_lib.tiling.placing import RunSettings
 from pipeline_lib.training.degrade import Kind, degrade
-from pipeline_lib.training.examples import TrainingImages, object_diameter
+from pipeline_lib.training.examples import TrainingImages
 from pipeline_lib.training.learning import Learner, Place, start_from
 from pipeline_lib.training.restoration import RestorationCrops, RestorationLoss, one_channel
 
@@ -83,11 +83,9 @@ def _network(settings: RestorationTrainSettings, sets: Sequence[TrainingImages],
 
 def _middle(labelled: Labelled) -> Labelled:
     """The middle of an image, its first channel alone, scaled."""
-    rows, columns = (
-        slice(max(0, (length - LARGEST_TRIED) // 2), (length + LARGEST_TRIED) // 2) for length in labelled.labels.shape
-    )
-    image = normalise_image(labelled.image[:1, rows, columns], NormaliseSettings())
-    return replace(labelled, image=image, labels=labelled.labels[rows, columns])
+    place = middle(labelled.labels.shape, LARGEST_TRIED)
+    image = normalise_image(labelled.image[:1, *place], NormaliseSettings())
+    return replace(labelled, image=image, labels=labelled.labels[place])
 
 
 def _worse(images: Sequence[Labelled], kind: Kind, network: Contender) -> list[Labelled]:
@@ -96,18 +94,12 @@ def _worse(images: Sequence[Labelled], kind: Kind, network: Contender) -> list[L
     return [
         replace(
             one,
-            image=degrade(torch.from_numpy(one.image)[None], [_diameter(one, network)], kind, rng)[0].numpy(),
+            image=degrade(torch.from_numpy(one.image)[None], [true_diameter(one, network)], kind, rng)[0].numpy(),
         )
         for one in images
     ]
 
 
 def _restored(one: Labelled, restorer: Restorer, network: Contender) -> Labelled:
-    (image,) = restore_fields(restorer, [one.image[0]], _diameter(one, network))
+    (image,) = restore_fields(restorer, [one.image[0]], true_diameter(one, network))
     return replace(one, image=image[None])
-
-
-def _diameter(one: Labelled, network: Contender) -> float:
-    """Of the objects of an image, in pixels; where there is none, of those the frozen network was trained on."""
-    found = object_diameter(renumber(one.labels))
-    return network.diameter if np.isnan(found) else found

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from pipeline_lib.core.labelled import Labelled
+from pipeline_lib.core.labels import object_diameter
 from pipeline_lib.flows.targets import flows_from_labels
-from pipeline_lib.training.examples import Example, TrainingImages, draw_shares, object_diameter, prepare
+from pipeline_lib.training.examples import Example, TrainingImages, draw_shares, prepare
 
 CPU = torch.device("cpu")
 
