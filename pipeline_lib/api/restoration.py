@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline_lib import restoration
 from pipeline_lib.arrays.checks import check_image
-from pipeline_lib.arrays.normalise import NormaliseSettings, Range, find_ranges, normalise_image
+from pipeline_lib.arrays.normalise import NormaliseSettings, Range, find_ranges, normalise_image, to_dtype
 from pipeline_lib.flows.blocks import Readable, Writable
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.restoration import Restorer
@@ -228,9 +228,4 @@ def _untouched(source: Source, shape: tuple[int, int]) -> Iterator[Tensor]:
 def _in_range(values: NDArray[np.float32], span: Range, dtype: np.dtype[Any], *, invert: bool) -> Image:
     """Scaled values as intensities of a number type, within its limits; integers are rounded."""
     low, high = reversed(span) if invert else span
-    raw = low + values.astype(np.float64) * (high - low)
-    if dtype.kind == "f":
-        limits = np.finfo(dtype)
-        return np.clip(raw, limits.min, limits.max).astype(dtype)
-    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return np.clip(np.rint(raw), least, most).astype(dtype)
+    return to_dtype(low + values.astype(np.float64) * (high - low), dtype)

@@ -179,6 +179,17 @@ def normalise(image: NDArray[Any], ranges: Sequence[Range]) -> NDArray[np.float3
     return np.stack([scale(channel, low, high) for channel, (low, high) in zip(image, ranges, strict=True)])
 
 
+def to_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Intensities in a number type, within its limits; integers are rounded."""
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "f":
+        limits = np.finfo(dtype)
+        return np.asarray(np.clip(values, limits.min, limits.max), dtype)
+    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return np.asarray(np.clip(np.rint(values.astype(np.float64)), least, most), dtype)
+
+
 def _ranges(image: Any, channels: Sequence[int], settings: NormaliseSettings) -> list[Range]:
     """The given ranges, or percentiles of each channel; (low, infinity) for a channel without signal."""
     if settings.lowhigh:

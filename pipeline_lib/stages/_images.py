@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,8 @@ from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.provenance import code_digest, fingerprint
 from pipeline_lib.settings import Images
+
+IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together
 
 
 class NotRestored(DataTrouble):
@@ -66,6 +69,13 @@ class WellImages:
                 f"that were deleted: wellpose reset {self.plate.folder} --stage restore, then snakemake"
             )
         return read_field(self.plate.restored, well, field, time)
+
+
+def portions(fields: Sequence[int], times: int) -> Iterator[list[tuple[int, int]]]:
+    """Field and time point of each image of a well, as many at a time as are in memory together."""
+    places = [(field, time) for field in fields for time in range(times)]
+    for start in range(0, len(places), IMAGES_AT_ONCE):
+        yield places[start : start + IMAGES_AT_ONCE]
 
 
 def at_size(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:

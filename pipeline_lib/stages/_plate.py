@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline_lib.io.plate import committed_wells
+from pipeline_lib.core.histograms import merge, percentiles
+from pipeline_lib.io.plate import committed_wells, read_histograms, read_info
 from pipeline_lib.io.records import FINISHED, QUARANTINED, well_outcomes
 from pipeline_lib.paths import BATCH_STAGES, PlatePaths
 from pipeline_lib.stages._job import Job
@@ -26,6 +27,19 @@ def committed_of(job: Job) -> list[str]:
     """The job's wells that are committed. Wells that have left the plate may still lie in its store."""
     wanted = set(job.wells)
     return [well for well in committed_wells(job.plate.raw) if well in wanted]
+
+
+def plate_ranges(
+    plate: PlatePaths, wells: Sequence[str], channels: Collection[str], wanted: tuple[float, float]
+) -> dict[str, list[float]]:
+    """Channel -> the intensities that stand for 0 and 1: percentiles over all raw pixels of the wells."""
+    names = read_info(plate.raw).channel_names
+    of_wells = [read_histograms(plate.raw, well) for well in wells]
+    return {
+        name: percentiles(merge(field[index] for well in of_wells for field in well), wanted)
+        for index, name in enumerate(names)
+        if name in channels
+    }
 
 
 def plate_outcomes(plate: PlatePaths, wells: Iterable[str]) -> dict[str, Outcome]:

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_lib.core.histograms import merge, percentiles
 from pipeline_lib.io.commit import sweep
-from pipeline_lib.io.plate import fields_of, read_field, read_histograms, read_info, stored_fingerprint
+from pipeline_lib.io.plate import fields_of, read_field, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
 from pipeline_lib.io.weights import checksums
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
-from pipeline_lib.stages._plate import committed_of
+from pipeline_lib.stages._plate import committed_of, plate_ranges
 
 log = logging.getLogger("wellpose")
 
@@ -44,24 +43,15 @@ def calibrate(job: Job) -> None:
 
 
 def _choose(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, Any]:
-    ranges = _plate_ranges(job, settings, wells) if settings.scaling == "plate" else None
+    ranges = None
+    if settings.scaling == "plate":
+        ranges = plate_ranges(job.plate, wells, settings.labels.channel_names(), settings.percentiles)
     networks = settings.labels.networks()
     given = {name: made.diameter for name, made in networks.items() if made.diameter is not None}
     estimated = {
         name: _estimate(job, settings, made, ranges, wells) for name, made in networks.items() if name not in given
     }
     return {"ranges": ranges, "diameters": given | estimated}
-
-
-def _plate_ranges(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, list[float]]:
-    """Channel -> the intensities that stand for 0 and 1, percentiles over all pixels of the plate."""
-    names = read_info(job.plate.raw).channel_names
-    of_wells = [read_histograms(job.plate.raw, well) for well in wells]
-    return {
-        name: percentiles(merge(field[index] for well in of_wells for field in well), settings.percentiles)
-        for index, name in enumerate(names)
-        if name in settings.labels.channel_names()
-    }
 
 
 def _estimate(

@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline_lib.core.histograms import merge, percentiles
 from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import create_plate, read_histograms, read_info, stored_fingerprint
+from pipeline_lib.io.plate import create_plate, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
 from pipeline_lib.io.weights import checksums, find_weights, load_weights
 from pipeline_lib.settings import RestoreSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
-from pipeline_lib.stages._plate import committed_of
+from pipeline_lib.stages._plate import committed_of, plate_ranges
 
 log = logging.getLogger("wellpose")
 
@@ -65,15 +64,7 @@ def _choose(job: Job, settings: RestoreSettings, wells: Sequence[str]) -> dict[s
     at_work = {name: load_weights(find_weights(weights)).diam_mean for name, weights in settings.weights().items()}
     diameters = {name: told or at_work[name] for name, told in _told_diameters(job, settings).items()}
     ratios = [at_work[name] / diameters[name] for name in at_work if settings.channels[name].kind == "upsample"]
-    ranges = _plate_ranges(job, settings, wells) if settings.scaling == "plate" else None
+    ranges = None
+    if settings.scaling == "plate":
+        ranges = plate_ranges(job.plate, wells, settings.weights(), settings.percentiles)
     return {"ranges": ranges, "diameters": diameters, "ratio": max([1.0, *ratios])}
-
-
-def _plate_ranges(job: Job, settings: RestoreSettings, wells: Sequence[str]) -> dict[str, list[float]]:
-    """Channel -> the intensities that stand for 0 and 1, percentiles over all pixels of the plate."""
-    names = read_info(job.plate.raw).channel_names
-    of_wells = [read_histograms(job.plate.raw, well) for well in wells]
-    return {
-        name: percentiles(merge(field[names.index(name)] for well in of_wells for field in well), settings.percentiles)
-        for name in settings.weights()
-    }

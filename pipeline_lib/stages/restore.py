@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_lib.arrays.normalise import scale
+from pipeline_lib.arrays.normalise import scale, to_dtype
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.histograms import merge, percentiles
@@ -32,13 +32,11 @@ from pipeline_lib.io.plate import (
 )
 from pipeline_lib.io.weights import checksums
 from pipeline_lib.settings import RestoreSettings
-from pipeline_lib.stages._images import WellImages, at_size
+from pipeline_lib.stages._images import WellImages, at_size, portions
 from pipeline_lib.stages._job import Job, make_current
 
 if TYPE_CHECKING:
     from pipeline_lib.restoration import Restorer
-
-IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together
 
 Plane = NDArray[Any]
 Ranges = Mapping[str, Sequence[float]]
@@ -109,9 +107,7 @@ class Restore:
         raw = self.job.plate.raw
         fields = fields_of(raw, well)
         ranges = dict(zip(fields, self._ranges(well), strict=True))
-        places = [(field, time) for field in fields for time in range(self.info.times)]
-        for start in range(0, len(places), IMAGES_AT_ONCE):
-            some = places[start : start + IMAGES_AT_ONCE]
+        for some in portions(fields, self.info.times):
             yield [Frame(field, read_field(raw, well, field, time), ranges[field]) for field, time in some]
 
     def compute(self, piece: list[Frame]) -> list[tuple[int, NDArray[Any]]]:
@@ -158,11 +154,7 @@ class Restore:
 
     def _stored(self, plane: Plane) -> Plane:
         """A plane (Y, X) of raw intensities as the plate keeps it: integers are rounded and clipped to their type."""
-        sized, dtype = at_size(plane[None], self.info.shape)[0], np.dtype(self.info.dtype)
-        if dtype.kind not in "ui" or sized.dtype == dtype:
-            return np.asarray(sized, dtype)
-        limits = np.iinfo(dtype)
-        return np.asarray(np.clip(np.rint(sized.astype(np.float64)), limits.min, limits.max), dtype)
+        return to_dtype(at_size(plane[None], self.info.shape)[0], np.dtype(self.info.dtype))
 
     def _write(self, well: Path, field: int, frames: Sequence[NDArray[Any]]) -> None:
         """Write one field, with one plane per time point and channel."""

@@ -31,13 +31,11 @@ from pipeline_lib.io.records import read_json
 from pipeline_lib.io.weights import checksums
 from pipeline_lib.paths import PlatePaths, labels_path
 from pipeline_lib.settings import GrowLabels, NetworkLabels, SegmentSettings
-from pipeline_lib.stages._images import WellImages, at_size
+from pipeline_lib.stages._images import WellImages, at_size, portions
 from pipeline_lib.stages._job import Job, make_current
 
 if TYPE_CHECKING:
     from pipeline_lib.segmentation import Network
-
-IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together
 
 Image = NDArray[Any]
 Labels = NDArray[np.uint32]
@@ -125,9 +123,7 @@ class Segment:
             withdraw_labels(self.job.plate.raw_well(well) / labels_path(field), self.job.plate.analysis)
 
     def read(self, well: str) -> Iterator[list[Frame]]:
-        places = [(field, time) for field in self._fields(well) for time in range(self.info.times)]
-        for start in range(0, len(places), IMAGES_AT_ONCE):
-            some = places[start : start + IMAGES_AT_ONCE]
+        for some in portions(self._fields(well), self.info.times):
             yield [Frame(field, self.images.read(well, field, time)) for field, time in some]
 
     def compute(self, piece: list[Frame]) -> list[Labelled]:
