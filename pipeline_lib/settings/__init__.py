@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline_lib.settings.base import Section, scheduling, sections
+from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, scheduling, sections
 from pipeline_lib.settings.plate import (
     SYNTHETIC_PATTERN,
     AggregateSettings,
@@ -19,7 +19,6 @@ from pipeline_lib.settings.plate import (
     LabelSettings,
     MeasureSettings,
     NetworkLabels,
-    Percentiles,
     ReportSettings,
     SegmentSettings,
 )
@@ -30,9 +29,9 @@ from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, Learni
 __all__ = [
     "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelRestoration",
     "ChannelSettings", "FeatureGroup", "GrowLabels", "Images", "IngestSettings", "LabelSettings", "LearningSettings",
-    "MeasureSettings", "NetworkLabels", "Percentiles", "ReportSettings", "RestorationTrainSettings", "RestoreSettings",
-    "Section", "SegmentSettings", "Settings",
-    "TrainSettings", "TrainingSet", "scheduling", "sections",
+    "MeasureSettings", "NetworkLabels", "NetworkSection", "Percentiles", "ReportSettings", "RestorationTrainSettings",
+    "RestoreSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
+    "sections",
 ]  # fmt: skip
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Percentiles = tuple[float, float]
 
 
 def scheduling(default: object, description: str, pattern: str | None = None) -> Any:
@@ -44,6 +46,26 @@ class Section(BaseModel):
         fields = type(self).model_fields.items()
         extras = {name: field.json_schema_extra for name, field in fields}
         return {name for name, extra in extras.items() if isinstance(extra, dict) and extra.get(mark)}
+
+
+class NetworkSection(Section):
+    """What every stage that runs networks is told."""
+
+    wells_per_job: PositiveInt = scheduling(48, "Wells of one job, which loads its networks once")
+    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
+    batch_size: PositiveInt | None = scheduling(
+        None, "Tiles that go through the network at once; null: 2 on a processor, 32 on a GPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
+    )
+
+
+def check_percentiles(key: str, percentiles: Percentiles) -> None:
+    """Raise ValueError unless they rise and lie within 0..100."""
+    low, high = percentiles
+    if not 0 <= low < high <= 100:
+        raise ValueError(f"{key}: {low}, {high} found; 0 <= low < high <= 100 is allowed")
 
 
 def sections(annotation: Any) -> list[type[Section]]:

@@ -10,13 +10,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.core.platemap import PlateMapColumns
 from pipeline_lib.core.wells import PLATE_FORMATS
-from pipeline_lib.settings.base import Section, later, scheduling
+from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, check_percentiles, later, scheduling
 from pipeline_lib.settings.restore import Images
 
 SYNTHETIC_PATTERN = (
     r"(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}[0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
 )
-Percentiles = tuple[float, float]
 
 
 class ChannelSettings(Section):
@@ -150,17 +149,9 @@ class LabelSettings(Section):
         return used
 
 
-class SegmentSettings(Section):
+class SegmentSettings(NetworkSection):
     """Images to label images."""
 
-    wells_per_job: PositiveInt = scheduling(48, "Wells that one job segments: the network is loaded once per job")
-    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
-    batch_size: PositiveInt | None = scheduling(
-        None, "Tiles that go through the network at once; null: 2 on a processor, 32 on a GPU"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
-    )
     scaling: Literal["field", "plate"] = Field(
         "plate", description="Which pixels the intensity percentiles are taken over; with plate, empty wells stay empty"
     )
@@ -171,9 +162,7 @@ class SegmentSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> SegmentSettings:
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise ValueError(f"segment.percentiles: {low}, {high} found; 0 <= low < high <= 100 is allowed")
+        check_percentiles("segment.percentiles", self.percentiles)
         return self
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from pipeline_lib.settings.base import Section, scheduling
+from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, check_percentiles, scheduling
 
 Images = Literal["raw", "restored"]
 
@@ -43,21 +43,13 @@ class ChannelRestoration(Section):
         return None if self.kind == "none" else self.weights
 
 
-class RestoreSettings(Section):
+class RestoreSettings(NetworkSection):
     """Raw images to restored ones. Without a channel to restore the stage does not exist."""
 
-    wells_per_job: PositiveInt = scheduling(48, "Wells that one job restores: the networks are loaded once per job")
-    device: str = scheduling("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")
-    batch_size: PositiveInt | None = scheduling(
-        None, "Tiles that go through the network at once; null: 2 on a processor, 32 on a GPU"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the processor or GPU computes in it, else float32"
-    )
     scaling: Literal["field", "well", "plate"] = Field(
         "plate", description="Which pixels the intensity percentiles are taken over"
     )
-    percentiles: tuple[float, float] = Field(
+    percentiles: Percentiles = Field(
         (1.0, 99.0), description="Intensities brought to 0 and 1 before the network, and back after it"
     )
     keep: Literal[True, "temporary"] = scheduling(
@@ -76,9 +68,7 @@ class RestoreSettings(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> RestoreSettings:
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
-            raise ValueError(f"restore.percentiles: {low}, {high} found; 0 <= low < high <= 100 is allowed")
+        check_percentiles("restore.percentiles", self.percentiles)
         return self
 
     @property

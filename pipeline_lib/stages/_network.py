@@ -15,20 +15,22 @@ from pipeline_lib.io.devices import take_gpu, visible_gpus
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.restoration import Restorer, prepare_restorer
 from pipeline_lib.segmentation import Network, prepare_network
-from pipeline_lib.settings import NetworkLabels, RestoreSettings, SegmentSettings
+from pipeline_lib.settings import NetworkLabels, NetworkSection, SegmentSettings
 from pipeline_lib.tiling.placing import RunSettings
 
 
-def load_network(made: NetworkLabels, settings: SegmentSettings) -> Network:
+def load_network(made: NetworkLabels, settings: NetworkSection) -> Network:
     """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
-    run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
-    return prepare_network(load_weights(find_weights(made.weights)).state, run, name=made.weights)
+    return prepare_network(load_weights(find_weights(made.weights)).state, _run(settings), name=made.weights)
 
 
-def load_restorer(weights: str, settings: RestoreSettings) -> Restorer:
+def load_restorer(weights: str, settings: NetworkSection) -> Restorer:
     """The restoration network of these weights, on the device the settings choose, as `load_network`."""
-    run = RunSettings(_device(settings.device), settings.precision, settings.batch_size)
-    return prepare_restorer(load_weights(find_weights(weights)).state, run, name=weights)
+    return prepare_restorer(load_weights(find_weights(weights)).state, _run(settings), name=weights)
+
+
+def _run(settings: NetworkSection) -> RunSettings:
+    return RunSettings(_device(settings.device), settings.precision, settings.batch_size)
 
 
 @cache

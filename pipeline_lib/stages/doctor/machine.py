@@ -10,7 +10,7 @@ from typing import Any
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io import cluster, slurm
 from pipeline_lib.io.run_profiles import Lookup, RunProfile, read_run_profile, snakefile_here
-from pipeline_lib.settings import RestoreSettings, SegmentSettings
+from pipeline_lib.settings import NetworkSection
 from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
 from pipeline_lib.stages.doctor.preflight import Preflight
 from pipeline_lib.stages.doctor.requests import Request, request_of
@@ -80,7 +80,7 @@ def check_gpu(preflight: Preflight) -> Iterator[Finding]:
             yield _gpu(section, settings, on_slurm=preflight.on_slurm)
 
 
-def _gpu(section: str, settings: SegmentSettings | RestoreSettings, *, on_slurm: bool) -> Finding:
+def _gpu(section: str, settings: NetworkSection, *, on_slurm: bool) -> Finding:
     from pipeline_lib.tiling.gpus import gpu_of, memory_for
     from pipeline_lib.tiling.placing import BATCH
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.run_profiles import RunProfile
 from pipeline_lib.paths import RESTORING_STAGES
-from pipeline_lib.settings import RestoreSettings, SegmentSettings, Settings
+from pipeline_lib.settings import NetworkSection, Settings
 from pipeline_lib.stages.doctor.raw_files import RawFile, look_at_files
 from pipeline_lib.workflow import Plate
 
@@ -47,10 +47,10 @@ class Preflight:
         }
 
     @property
-    def networks(self) -> list[tuple[str, SegmentSettings | RestoreSettings]]:
+    def networks(self) -> list[tuple[str, NetworkSection]]:
         """Section and settings of the stages that run networks, each that some plate has."""
         chosen = [plate.settings for plate in self.plates.values()] or [self.settings]
-        found: list[tuple[str, SegmentSettings | RestoreSettings]] = [("segment", one.segment) for one in chosen]
+        found: list[tuple[str, NetworkSection]] = [("segment", one.segment) for one in chosen]
         found += [("restore", one.restore) for one in chosen if one.restore.is_on]
         return list({(section, settings.to_json()): (section, settings) for section, settings in found}.values())
 
