@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes 
 
 from bench.document import update_document
 from bench.machine import write
+from bench.turns import take_turns
 
 from pipeline_lib.api import (
     Restorer,
@@ -95,12 +94,12 @@ def _case(checkpoint: Path, diameter: float, asked: argparse.Namespace) -> dict[
     def theirs() -> np.ndarray:
         return np.asarray(model.eval(image, channels=[0, 0], diameter=diameter)).squeeze()
 
-    wanted = theirs()
+    wanted, found = theirs(), ours()
     return {
         "precision": str(fast.predict.precision),
-        **_take_turns(ours, theirs, asked.rounds),
+        **take_turns(ours, theirs, asked.rounds),
         "largest difference": {
-            "fast": float(np.abs(ours() - wanted).max()),
+            "fast": float(np.abs(found - wanted).max()),
             "float32": float(np.abs(ours(exact) - wanted).max()),
         },
     }
@@ -111,23 +110,6 @@ def _field(side: int) -> np.ndarray:
     population = Population(cells=side * side / 2800, nucleus_px=28, clustering=0.1)
     field = draw_field((side, side), population, Optics(), 0.0, np.random.default_rng(0))
     return field.image[0].astype(np.float32)
-
-
-def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Seconds of both, round by round, and the median of their ratios; each runs once before."""
-    ours()
-    times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    return {
-        "times_faster": round(statistics.median(slow / fast for fast, slow in times), 2),
-        "our_seconds": [round(fast, 3) for fast, _ in times],
-        "their_seconds": [round(slow, 3) for _, slow in times],
-    }
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()  # both give arrays in the processor's memory, so a GPU has finished
-    return time.perf_counter() - started
 
 
 def _in_a_process(folder: Path, side: int) -> dict[str, Any]:

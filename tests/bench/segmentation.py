@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +25,7 @@ os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes 
 
 from bench.document import update_document
 from bench.machine import write
+from bench.turns import take_turns
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
 from pipeline_lib.flows.masks import MaskSettings
@@ -125,11 +123,11 @@ def _case(checkpoint: Path, diameter: float, rounds: int) -> dict[str, Any]:
     return {
         "objects": int(fast.max()),
         "precision": str(ours.network.predict.precision),
-        "image to labels": _take_turns(
+        "image to labels": take_turns(
             lambda: ours.image_to_labels(image), lambda: theirs.image_to_labels(image), rounds
         ),
-        "image to flows": _take_turns(lambda: ours.image_to_flows(image), lambda: theirs.image_to_flows(image), rounds),
-        "flows to labels": _take_turns(
+        "image to flows": take_turns(lambda: ours.image_to_flows(image), lambda: theirs.image_to_flows(image), rounds),
+        "flows to labels": take_turns(
             lambda: ours.flows_to_labels(same_flows), lambda: theirs.flows_to_labels(their_flows), rounds
         ),
         "average precision at IoU 0.9": {
@@ -145,24 +143,6 @@ def draw_nuclei(diameter: float) -> NDArray[np.float32]:
     field = draw_field((SIDE, SIDE), population, Optics(), 0.0, np.random.default_rng(0))
     nuclei = field.image[0].astype(np.float32)
     return np.stack([nuclei, np.zeros_like(nuclei)])
-
-
-def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Seconds of both, round by round, and the median of their ratios; both have run once before."""
-    times = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    return {
-        "times_faster": round(statistics.median(slow / fast for fast, slow in times), 2),
-        "our_seconds": [round(fast, 3) for fast, _ in times],
-        "their_seconds": [round(slow, 3) for _, slow in times],
-    }
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def _agreement(truth: NDArray[Any], found: NDArray[Any]) -> float:

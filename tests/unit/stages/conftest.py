@@ -1,7 +1,8 @@
-"""A finished plate, made by the stages themselves without a network."""
+"""A finished plate, made by the stages themselves without a network; where commands run."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,16 @@ def with_v2(made_twice: Path, tmp_path: Path) -> PlatePaths:
     """A finished plate with a second analysis, to be damaged."""
     shutil.copytree(made_twice, tmp_path / "P1")
     return PlatePaths(tmp_path / "P1")
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line logs to the terminal; here it does not."""
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a command runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,7 @@ from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.restoration import Restorer
 from pipeline_lib.tiling.predict import PredictSettings
 
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line logs to the terminal; here it does not."""
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which the command runs."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

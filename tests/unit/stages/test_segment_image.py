@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,17 +27,7 @@ GREY: Any = {"photometric": "minisblack", "metadata": None}
 Command = Callable[..., int]
 
 
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line logs to the terminal; here it does not."""
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which the command runs."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture
