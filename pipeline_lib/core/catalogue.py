@@ -57,9 +57,9 @@ def close_names(name: str, known: Iterable[str]) -> list[str]:
     return [folded[match] for match in get_close_matches(name.casefold(), folded)]
 
 
-def segmentation_names() -> list[str]:
-    """The official models that find objects and can be run."""
-    return [model.name for model in MODELS.values() if model.kind == "segmentation" and not model.refused]
+def network_names() -> list[str]:
+    """The official models that find objects or restore images, and can be run."""
+    return [model.name for model in MODELS.values() if model.kind != "size" and not model.refused]
 
 
 _RENAMED = {"cyto2": "cyto2torch_0", "cyto": "cytotorch_0", "nuclei": "nucleitorch_0"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from pickle import PROTO, UnpicklingError
 from typing import TYPE_CHECKING
 
-from pipeline_lib.core.catalogue import Model, close_names, official, segmentation_names, usual_diameter
+from pipeline_lib.core.catalogue import Model, close_names, official, network_names, usual_diameter
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
 
@@ -214,7 +214,7 @@ def _absent(name: str, model: Model | None) -> str:
             f"during a run: on a computer with internet (on a cluster: the login node) type: {fetch_command(model)}"
         )
     present = _available()
-    close = dict.fromkeys([*close_names(name, present), *close_names(name, segmentation_names())])
+    close = close_names(name, [*present, *network_names()])
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
         f"no weights named {name!r}{meant} in {SHIPPED} or {models_folder()}; "

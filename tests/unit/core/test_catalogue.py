@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_lib.core.catalogue import MODELS, close_names, official, segmentation_names
+from pipeline_lib.core.catalogue import MODELS, close_names, official, network_names
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_no_name_is_guessed_but_close_ones_are_told() -> None:
     assert close_names("xyzzy", MODELS) == []
 
 
-def test_what_finds_objects() -> None:
-    found = segmentation_names()
-    assert {"cyto3", "nuclei", "CPx"} <= set(found)
-    assert not {"size_cyto3", "denoise_cyto3", "cpsam"} & set(found)
+def test_what_can_be_run() -> None:
+    found = network_names()
+    assert {"cyto3", "nuclei", "CPx", "denoise_cyto3"} <= set(found)
+    assert not {"size_cyto3", "cpsam"} & set(found)

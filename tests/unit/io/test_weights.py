@@ -255,7 +255,8 @@ def test_unknown_and_unusable_names_are_errors(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
     (tmp_path / "size_starter_nuclei.safetensors").touch()
     for name, told in (
-        ("starter_nuclie", r"'starter_nuclie' \(did you mean starter_nuclei\?\) in "),
+        ("starter_nuclie", r"'starter_nuclie' \(did you mean starter_nuclei or "),
+        ("denoise_cito3", r"\(did you mean denoise_cyto3 or "),
         ("cyto_3", r"\(did you mean cyto3 or cyto2_cp3 or cyto\?\) in "),
         ("xyzzy", "named 'xyzzy' in "),
         ("size_cyto3", "is a size model, not a network"),
