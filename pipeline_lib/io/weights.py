@@ -17,7 +17,7 @@ from pathlib import Path
 from pickle import PROTO, UnpicklingError
 from typing import TYPE_CHECKING
 
-from pipeline_lib.core.catalogue import Model, close_names, official, network_names, usual_diameter
+from pipeline_lib.core.catalogue import Model, close_names, network_names, official, usual_diameter
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
 

@@ -66,9 +66,9 @@ def _of_restored(plate: Plate, raw: Sequence[RawFile], fields: Mapping[str, int]
     height, width = (int(length * ratio) for length in _shape(raw))
     per_image = files_of_image((height, width), len({file.time for file in plate.manifest.files}))
     of_wells = {well: 1 + count * per_image for well, count in fields.items()}
-    files = sum(of_wells.values())
-    new = sum(count for well, count in of_wells.items() if well not in restored)
-    return Estimate(round(COMPRESSED * pixels), round(pixels), new, files)
+    files = _groups(plate) + sum(of_wells.values())
+    there = sum(count for well, count in of_wells.items() if well in restored)
+    return Estimate(round(COMPRESSED * pixels), round(pixels), files - there, files)
 
 
 def label_images(labels: LabelSettings) -> int:
@@ -116,7 +116,11 @@ def _shape(raw: Sequence[RawFile]) -> tuple[int, int]:
 
 
 def _files_beside_wells(plate: Plate) -> int:
-    """The plate's group and rows, what its jobs leave, tables and report."""
-    rows = plate.settings.ingest.plate_shape((plate.manifest.rows, plate.manifest.columns))[0]
+    """The plate's groups, what its jobs leave, tables and report."""
     jobs = len(plate.plate_stages) + sum(len(plate.batches(stage)) for stage in plate.batch_stages)
-    return 1 + rows + PER_JOB * jobs + PER_PLATE
+    return _groups(plate) + PER_JOB * jobs + PER_PLATE
+
+
+def _groups(plate: Plate) -> int:
+    """Files of a plate above its wells: its own group and those of its rows."""
+    return 1 + plate.settings.ingest.plate_shape((plate.manifest.rows, plate.manifest.columns))[0]

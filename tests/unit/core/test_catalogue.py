@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline_lib.core.catalogue import MODELS, close_names, official, network_names
+from pipeline_lib.core.catalogue import MODELS, close_names, network_names, official
 
 
 @pytest.mark.parametrize(

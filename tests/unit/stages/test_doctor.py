@@ -21,7 +21,10 @@ from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.cluster import longest_minutes, request_flags
 from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import commit_labels, write_field
+from pipeline_lib.io.records import write_json
 from pipeline_lib.io.run_profiles import find_profile, read_run_profile
+from pipeline_lib.io.weights import save_safetensors
+from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import LabelSettings
 from pipeline_lib.stages.doctor import estimate as estimate
 from pipeline_lib.stages.doctor.raw_files import lacking_planes
@@ -262,6 +265,34 @@ def test_disk_space_and_files_by_hand(screen: Screen, monkeypatch: pytest.Monkey
     asked = screen.ask("--file-budget", str(total - 1))
     assert asked.code == 1
     assert asked.about("file budget")[0].startswith("FAIL")
+
+
+@pytest.mark.parametrize("ratio", [None, 2.5])
+def test_a_restored_plate_takes_as_much_again(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch, ratio: float | None
+) -> None:
+    """Once it has been prepared it is known how much larger than raw images its images are."""
+    monkeypatch.setattr("pipeline_lib.stages.doctor.plates.GB", 1.0)
+    mine = screen.folder / "mine.safetensors"
+    save_safetensors(FlowNet(1, 1).state_dict(), mine, {})
+    if ratio:
+        write_json(screen.folder / "results" / "P1" / "restoration.json", {"ratio": ratio})
+    plain, restored = screen.ask(), screen.ask(f"restore={{channels: {{DNA: {{kind: oneclick, weights: {mine}}}}}}}")
+    assert (plain.code, restored.code) == (0, 0)
+    assert any(told.startswith(f"ok: {mine} for P1 DNA: ") for told in restored.about("weights"))
+    pixels = 4 * 64 * 64 * 2 * 1.07 * (ratio or 1) ** 2
+    assert most_bytes(restored) - most_bytes(plain) == pytest.approx(pixels, abs=2)
+    wells = 2 * (1 + 1 + 2 * (1 + 1))  # each a group and an image as above
+    assert all_files(restored) - all_files(plain) == 1 + 2 + wells + 3 * 3  # group and rows, wells, three more jobs
+
+
+def most_bytes(asked: Asked) -> float:
+    """Still to be written, at most; GB is one byte."""
+    return float(asked.about("disk space")[0].split(" to ")[1].split(" GB")[0])
+
+
+def all_files(asked: Asked) -> int:
+    return int(asked.about("number of files")[0].removeprefix("ok: ").split(" files")[0])
 
 
 @pytest.mark.parametrize(("free", "level"), [(8000, "FAIL"), (30_000, "warn"), (10**6, "ok")])
