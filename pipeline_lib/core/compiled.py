@@ -24,3 +24,8 @@ def compiled(function: Function) -> Function:
 def compiled_parallel(function: Function) -> Function:
     """Compile like `compiled` and share the turns of each ``numba.prange`` loop among the threads."""
     return cast("Function", numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")(function))
+
+
+def inlined(function: Function) -> Function:
+    """For small functions that compiled ones call in their inner loops: compiled anew wherever it is called."""
+    return cast("Function", numba.njit(inline="always", error_model="numpy")(function))

@@ -1,19 +1,22 @@
-"""The network of `flownet` for processors that multiply in bfloat16: the same sums in fewer passes and products.
+"""The network of `flownet` for processors: the same sums in fewer passes and products.
 
 What lies between two convolutions (sum, style, batch norm, ReLU) is one multiply-add and one maximum per value, done in
-float32 while a map goes through the processor once. Convolutions of enlarged maps work on the small ones. Everything
-else is torch's. Maps are bfloat16, (N, C, H, W), channels last. What comes out for an image depends neither on its
-neighbours in the batch nor on the number of threads, bit by bit.
+float32 while a map goes through the processor once. Convolutions of enlarged maps work on the small ones; in float32
+those of many channels are Winograd's. Everything else is torch's. Maps are bfloat16 or float32, (N, C, H, W), channels
+last. What comes out for an image depends neither on its neighbours in the batch nor on the number of threads, bit by
+bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numba import prange
+from numba import prange, types
+from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,20 +24,25 @@ from torch.nn import functional
 from pipeline_lib.core.compiled import compiled, compiled_parallel
 from pipeline_lib.nets import flownet
 from pipeline_lib.nets.flownet import FlowNet, StyledConv, style_of
+from pipeline_lib.nets.winograd import FEWEST, WinogradConv
 
-Bits = NDArray[np.uint16]  # a map as numba sees it: (N, H, W, C), the bits of bfloat16
+Map = NDArray[np.uint16] | NDArray[np.float32]  # as numba sees it: (N, H, W, C); bfloat16 by its bits
 Floats = NDArray[np.float32]
+Convolve = Callable[[Tensor], Tensor]
+MakeConv = Callable[[Tensor, Tensor, torch.dtype], Convolve]
 
 
-def fused(net: FlowNet) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def fused(net: FlowNet, precision: torch.dtype) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """What `net` does in evaluation mode, for inference on a processor; it keeps its own copy of the weights.
 
-    Takes (N, C, H, W), H and W multiples of 8. Returns the output (N, C_out, H, W) and the styles (N, 256) in float32.
+    precision: of maps and products, bfloat16 or float32. Takes (N, C, H, W), H and W multiples of 8. Returns the output
+    (N, C_out, H, W) and the styles (N, 256) in float32.
     """
-    down = [EncoderLevel(level) for level in _children(net.downsample.down)]
+    down = [EncoderLevel(level, precision) for level in _children(net.downsample.down)]
     *enlarging, deepest = _children(net.upsample.up)
-    up = [DecoderLevel(deepest, Conv), *(DecoderLevel(level, EnlargingConv) for level in reversed(enlarging))]
-    head = ActivatedConv(net.output)
+    enlarged = partial(DecoderLevel, precision=precision, first=EnlargingConv)
+    up = [DecoderLevel(deepest, precision), *map(enlarged, reversed(enlarging))]
+    head = ActivatedConv(net.output, precision)
 
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -53,9 +61,9 @@ def fused(net: FlowNet) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 class EncoderLevel:
     """As in `flownet`."""
 
-    def __init__(self, level: flownet.EncoderLevel) -> None:
-        self.conv = [ActivatedConv(layer) for layer in _children(level.conv)]
-        self.proj = _projection(*_children(level.proj))
+    def __init__(self, level: flownet.EncoderLevel, precision: torch.dtype) -> None:
+        self.conv = [ActivatedConv(layer, precision) for layer in _children(level.conv)]
+        self.proj = _projection(level.proj, precision)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
@@ -67,10 +75,10 @@ class EncoderLevel:
 class DecoderLevel:
     """As in `flownet`, with the enlargement before it; `first` tells whether there is one."""
 
-    def __init__(self, level: flownet.DecoderLevel, first: type[Conv]) -> None:
-        layers = _children(level.conv)
-        self.conv = [ActivatedConv(layers[0], first), *(ActivatedConv(layer) for layer in layers[1:])]
-        self.proj = _projection(*_children(level.proj))
+    def __init__(self, level: flownet.DecoderLevel, precision: torch.dtype, first: MakeConv | None = None) -> None:
+        begin, *layers = _children(level.conv)
+        self.conv = [ActivatedConv(begin, precision, first), *(ActivatedConv(layer, precision) for layer in layers)]
+        self.proj = _projection(level.proj, precision)
 
     def __call__(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
         """x: (N, C_in, H, W) or half as high and wide. skip: (N, C_out, H, W). Returns (N, C_out, H, W)."""
@@ -83,14 +91,14 @@ class DecoderLevel:
 class Conv:
     """A convolution that keeps height and width."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, precision: torch.dtype) -> None:
         self.padding = weight.shape[-1] // 2
-        self.weight = weight.to(torch.bfloat16, memory_format=torch.channels_last)
-        self.bias = bias.to(torch.bfloat16)
+        self.weight = weight.to(precision, memory_format=torch.channels_last)
+        self.bias = bias.to(precision)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (N, C_in, H, W), rounded if need be. Returns (N, C_out, H, W)."""
-        return torch.conv2d(x.to(torch.bfloat16), self.weight, self.bias, padding=self.padding)
+        return torch.conv2d(x.to(self.weight.dtype), self.weight, self.bias, padding=self.padding)
 
 
 class EnlargingConv(Conv):
@@ -103,9 +111,9 @@ class EnlargingConv(Conv):
 
     SEEN = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, precision: torch.dtype) -> None:
         kinds = torch.einsum("pak, qbl, oikl -> pqoiab", self.SEEN, self.SEEN, weight)
-        super().__init__(kinds.flatten(0, 2), bias.repeat(4))
+        super().__init__(kinds.flatten(0, 2), bias.repeat(4), precision)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (N, C_in, H, W). Returns (N, C_out, 2 H, 2 W)."""
@@ -117,31 +125,43 @@ class EnlargingConv(Conv):
         return large
 
 
+class PixelConv:
+    """A 1 x 1 convolution in float32 as a matrix product, whose bits do not depend on the number of threads."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight, self.bias = weight[:, :, 0, 0].contiguous(), bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: (N, C_in, H, W), float32. Returns (N, C_out, H, W)."""
+        return functional.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
 class ActivatedConv:
     """Style if there is one, batch norm and ReLU in one pass, then the convolution."""
 
-    def __init__(self, layer: nn.Module, conv: type[Conv] = Conv) -> None:
+    def __init__(self, layer: nn.Module, precision: torch.dtype, make: MakeConv | None = None) -> None:
         norm, _, inner = _children(layer.conv if isinstance(layer, StyledConv) else layer)
         scale, shift = _scale_and_shift(norm)
         if isinstance(layer, StyledConv):
             shift = shift + scale * layer.full.bias.detach()
             self.by_style = scale[:, None] * layer.full.weight.detach()
         self.scale, self.shift = scale, shift
-        self.conv = conv(*_weights(inner))
+        self.precision = precision
+        self.conv = (make or _conv)(*_weights(inner), precision)
 
     def __call__(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """The convolution of the activated `x`. An image in float32 is rounded after the norm only: it loses less."""
-        if x.dtype == torch.float32:
+        if x.dtype != self.precision:
             return self.conv(functional.relu(self.scale[:, None, None] * x + self.shift[:, None, None]))
         active = torch.empty_like(x)
-        _activate(_bits(x), self.scale.numpy(), self._shifts(len(x), style), _bits(active))
+        _activate(_seen(x), self.scale.numpy(), self._shifts(len(x), style), _seen(active))
         return self.conv(active)
 
     def of_sum(self, x: Tensor, other: Tensor, style: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The sum of two maps, and the convolution of that, activated. `other` may be half as high and wide as `x`."""
         total, active = torch.empty_like(x), torch.empty_like(x)
         shifts = self._shifts(len(x), style)
-        _add_and_activate(_bits(x), _bits(other), self.scale.numpy(), shifts, (_bits(total), _bits(active)))
+        _add_and_activate(_seen(x), _seen(other), self.scale.numpy(), shifts, (_seen(total), _seen(active)))
         return total, self.conv(active)
 
     def _shifts(self, images: int, style: Tensor | None) -> Floats:
@@ -152,11 +172,22 @@ class ActivatedConv:
         return (self.shift + (self.by_style * style[:, None]).sum(dim=2)).numpy()
 
 
-def _projection(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> Conv:
-    """Both are linear, so they are one convolution. Of an enlarged map it is the enlarged one of the small map."""
+def _conv(weight: Tensor, bias: Tensor, precision: torch.dtype) -> Convolve:
+    """The form of a convolution that is fastest."""
+    if precision == torch.float32:
+        if weight.shape[-1] == 1:
+            return PixelConv(weight, bias)
+        if min(weight.shape[:2]) >= FEWEST:
+            return WinogradConv(weight, bias)
+    return Conv(weight, bias, precision)
+
+
+def _projection(shortcut: nn.Module, precision: torch.dtype) -> Convolve:
+    """Norm and convolution are linear, so they are one. Of an enlarged map it is the enlarged one of the small map."""
+    norm, conv = _children(shortcut)
     scale, shift = _scale_and_shift(norm)
     weight, bias = _weights(conv)
-    return Conv(weight * scale[:, None, None], bias + weight[:, :, 0, 0] @ shift)
+    return _conv(weight * scale[:, None, None], bias + weight[:, :, 0, 0] @ shift, precision)
 
 
 def _children(module: nn.Module) -> list[Any]:
@@ -174,24 +205,26 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return scale, norm.bias.detach() - mean * scale
 
 
-def _bits(x: Tensor) -> Bits:
+def _seen(x: Tensor) -> Map:
     """The memory of a map (N, C, H, W), as (N, H, W, C)."""
-    return cast("Bits", x.view(torch.uint16).permute(0, 2, 3, 1).numpy())
+    x = x.view(torch.uint16) if x.dtype == torch.bfloat16 else x
+    return cast("Map", x.permute(0, 2, 3, 1).numpy())
 
 
 @compiled_parallel
-def _activate(x: Bits, scale: Floats, shift: Floats, active: Bits) -> None:
+def _activate(x: Map, scale: Floats, shift: Floats, active: Map) -> None:
     """Write into `active` the larger of scale * x + shift and 0."""
     images, height, width, channels = x.shape
     for row in prange(images * height):
         n, i = row // height, row % height
         for j in range(width):
+            a, t = x[n, i, j], active[n, i, j]
             for c in range(channels):
-                active[n, i, j, c] = _narrow(max(scale[c] * _wide(x[n, i, j, c]) + shift[n, c], np.float32(0)))
+                _put(t, c, max(scale[c] * _value(a[c]) + shift[n, c], np.float32(0)))
 
 
 @compiled_parallel
-def _add_and_activate(x: Bits, other: Bits, scale: Floats, shift: Floats, out: tuple[Bits, Bits]) -> None:
+def _add_and_activate(x: Map, other: Map, scale: Floats, shift: Floats, out: tuple[Map, Map]) -> None:
     """Write x + other, `other` enlarged to the size of x; and activate it, before it is rounded."""
     total, active = out
     images, height, width, channels = x.shape
@@ -202,9 +235,43 @@ def _add_and_activate(x: Bits, other: Bits, scale: Floats, shift: Floats, out: t
             # Without these views the compiler does not see that channels are neighbours in memory.
             a, b, s, t = x[n, i, j], other[n, i // step, j // step], total[n, i, j], active[n, i, j]
             for c in range(channels):
-                value = _wide(a[c]) + _wide(b[c])
-                s[c] = _narrow(value)
-                t[c] = _narrow(max(scale[c] * value + shift[n, c], np.float32(0)))
+                value = _value(a[c]) + _value(b[c])
+                _put(s, c, value)
+                _put(t, c, max(scale[c] * value + shift[n, c], np.float32(0)))
+
+
+def _value(stored: np.uint16 | np.float32) -> np.float32:
+    """A value of a map, whose kind the compiler knows."""
+    raise NotImplementedError
+
+
+def _put(pixel: Map, channel: int, value: np.float32) -> None:
+    """Write a value into a pixel (C,) of a map."""
+    raise NotImplementedError
+
+
+def _compiled_value(stored: Any) -> Callable[..., Any]:
+    def widened(stored: Any) -> Any:
+        return _wide(stored)
+
+    def itself(stored: Any) -> Any:
+        return stored
+
+    return widened if isinstance(stored, types.Integer) else itself
+
+
+def _compiled_put(pixel: Any, channel: Any, value: Any) -> Callable[..., Any]:  # noqa: ARG001
+    def rounded(pixel: Any, channel: Any, value: Any) -> None:
+        pixel[channel] = _narrow(value)
+
+    def whole(pixel: Any, channel: Any, value: Any) -> None:
+        pixel[channel] = value
+
+    return rounded if isinstance(pixel.dtype, types.Integer) else whole
+
+
+overload(_value)(_compiled_value)
+overload(_put)(_compiled_put)
 
 
 @compiled

@@ -39,6 +39,6 @@ def place(net: FlowNet, run: RunSettings) -> tuple[Net, PredictSettings]:
 
 def _fastest(net: FlowNet, device: torch.device, precision: torch.dtype) -> Net:
     """The form of the network that runs best there."""
-    if device.type == "cpu" and precision == torch.bfloat16:
-        return fused(net)
+    if device.type == "cpu":
+        return fused(net, precision)
     return cast("Net", net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]  # not in torch's stubs

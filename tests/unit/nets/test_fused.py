@@ -13,10 +13,12 @@ from torch.nn import functional
 import pipeline_lib
 from pipeline_lib.io.weights import load_weights
 from pipeline_lib.nets.flownet import FlowNet, StyledConv, activated_conv, build, projection
-from pipeline_lib.nets.fused import ActivatedConv, Conv, EnlargingConv, _narrow, _projection, _wide, fused
+from pipeline_lib.nets.fused import ActivatedConv, Conv, EnlargingConv, PixelConv, _narrow, _projection, _wide, fused
 
 STARTER = Path(pipeline_lib.__file__).parent / "weights" / "starter_nuclei.safetensors"
-ROUNDING = {"rtol": 0.02, "atol": 0.05}  # of a few steps in bfloat16
+ROUNDING = {torch.bfloat16: {"rtol": 0.02, "atol": 0.05}, torch.float32: {"rtol": 1e-4, "atol": 1e-5}}  # of a few steps
+
+each_precision = pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,9 @@ def trained(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def a_map(*shape: int, seed: int = 0) -> Tensor:
+def a_map(*shape: int, precision: torch.dtype, seed: int = 0) -> Tensor:
     values = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return values.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    return values.to(precision).contiguous(memory_format=torch.channels_last)
 
 
 def test_rounding_is_that_of_torch_ties_included() -> None:
@@ -61,43 +63,50 @@ def test_rounding_is_that_of_torch_ties_included() -> None:
     assert [float(_wide(bits)) for bits in rounded.view(torch.uint16).numpy()] == rounded.tolist()
 
 
-def test_a_convolution_of_the_enlarged_map_comes_from_the_small_one() -> None:
+@each_precision
+def test_a_convolution_of_the_enlarged_map_comes_from_the_small_one(precision: torch.dtype) -> None:
     """Whole numbers below 256, which bfloat16 holds exactly; odd sizes."""
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(-2, 3, (2, 3, 5, 7), generator=generator).float()
     weight = torch.randint(-2, 3, (4, 3, 3, 3), generator=generator).float()
     bias = torch.tensor([1.0, -2.0, 3.0, 0.0])
     expected = torch.conv2d(functional.interpolate(x, scale_factor=2.0), weight, bias, padding=1)
-    torch.testing.assert_close(EnlargingConv(weight, bias)(x).float(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(EnlargingConv(weight, bias, precision)(x).float(), expected, rtol=0, atol=0)
 
 
 @torch.no_grad()
-def test_an_activated_convolution() -> None:
-    layer = trained(activated_conv(8, 16))
-    x = a_map(2, 8, 5, 6)
+@each_precision
+@pytest.mark.parametrize("channels", [8, 64])
+def test_an_activated_convolution(precision: torch.dtype, channels: int) -> None:
+    layer = trained(activated_conv(channels, 64))
+    x = a_map(2, channels, 5, 6, precision=precision)
     expected = layer(x.float())
-    torch.testing.assert_close(ActivatedConv(layer)(x).float(), expected, **ROUNDING)
-    torch.testing.assert_close(ActivatedConv(layer)(x.float()).float(), expected, **ROUNDING)
+    torch.testing.assert_close(ActivatedConv(layer, precision)(x).float(), expected, **ROUNDING[precision])
+    torch.testing.assert_close(ActivatedConv(layer, precision)(x.float()).float(), expected, **ROUNDING[precision])
 
 
 @torch.no_grad()
+@each_precision
 @pytest.mark.parametrize("halved", [1, 2])
-def test_sum_style_and_activation_in_one_pass(halved: int) -> None:
+def test_sum_style_and_activation_in_one_pass(precision: torch.dtype, halved: int) -> None:
     layer = trained(StyledConv(8))
-    x, other, style = a_map(2, 8, 4, 6), a_map(2, 8, 4 // halved, 6 // halved, seed=1), torch.randn(2, 256)
-    total, y = ActivatedConv(layer).of_sum(x, other, style)
+    x = a_map(2, 8, 4, 6, precision=precision)
+    other = a_map(2, 8, 4 // halved, 6 // halved, precision=precision, seed=1)
+    style = torch.randn(2, 256)
+    total, y = ActivatedConv(layer, precision).of_sum(x, other, style)
     expected = x.float() + functional.interpolate(other.float(), scale_factor=float(halved))
-    assert torch.equal(total, expected.to(torch.bfloat16))
-    torch.testing.assert_close(y.float(), layer(expected, style), **ROUNDING)
+    assert torch.equal(total, expected.to(precision))
+    torch.testing.assert_close(y.float(), layer(expected, style), **ROUNDING[precision])
 
 
 @torch.no_grad()
-def test_a_norm_and_a_projection_are_one_convolution() -> None:
+@each_precision
+def test_a_norm_and_a_projection_are_one_convolution(precision: torch.dtype) -> None:
     layer = trained(projection(8, 16))
-    x = a_map(2, 8, 5, 6)
-    folded = _projection(*layer.children())
-    assert isinstance(folded, Conv)
-    torch.testing.assert_close(folded(x).float(), layer(x.float()), **ROUNDING)
+    x = a_map(2, 8, 5, 6, precision=precision)
+    folded = _projection(layer, precision)
+    assert isinstance(folded, Conv if precision == torch.bfloat16 else PixelConv)
+    torch.testing.assert_close(folded(x).float(), layer(x.float()), **ROUNDING[precision])
 
 
 @torch.inference_mode()
@@ -105,7 +114,7 @@ def test_the_error_is_that_of_bfloat16(net: FlowNet, images: Tensor) -> None:
     exact, style = net(images)
     with torch.autocast("cpu", torch.bfloat16):
         rounded, rounded_style = net(images)
-    output, fused_style = fused(net)(images)
+    output, fused_style = fused(net, torch.bfloat16)(images)
     assert output.dtype == fused_style.dtype == torch.float32
     error, usual = ((result - exact).abs().mean(dim=(0, 2, 3)) for result in (output, rounded))
     assert (error < 1.2 * usual).all(), (error, usual)
@@ -113,8 +122,20 @@ def test_the_error_is_that_of_bfloat16(net: FlowNet, images: Tensor) -> None:
 
 
 @torch.inference_mode()
-def test_an_image_gives_the_same_bits_in_any_company_and_with_any_threads(net: FlowNet, images: Tensor) -> None:
-    run = fused(net)
+def test_float32_is_nearly_as_exact_as_the_plain_network(net: FlowNet, images: Tensor) -> None:
+    """Values reach 60: that is rounding at the sixth digit."""
+    plain, plain_style = net(images)
+    output, style = fused(net, torch.float32)(images)
+    torch.testing.assert_close(output, plain, rtol=0, atol=1e-4)
+    torch.testing.assert_close(style, plain_style, rtol=0, atol=1e-6)
+
+
+@torch.inference_mode()
+@each_precision
+def test_an_image_gives_the_same_bits_in_any_company_and_with_any_threads(
+    net: FlowNet, images: Tensor, precision: torch.dtype
+) -> None:
+    run = fused(net, precision)
     together, styles = run(images)
     threads = torch.get_num_threads()
     try:
@@ -129,13 +150,14 @@ def test_an_image_gives_the_same_bits_in_any_company_and_with_any_threads(net: F
 
 @torch.inference_mode()
 def test_autocast_around_it_changes_nothing(net: FlowNet, images: Tensor) -> None:
-    run = fused(net)
+    run = fused(net, torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         inside = run(images)
     assert all(torch.equal(a, b) for a, b in zip(inside, run(images), strict=True))
 
 
 @torch.inference_mode()
-def test_the_smallest_image_is_8_by_8(net: FlowNet, images: Tensor) -> None:
+@each_precision
+def test_the_smallest_image_is_8_by_8(net: FlowNet, images: Tensor, precision: torch.dtype) -> None:
     small = images[:1, :, :8, :8]
-    torch.testing.assert_close(fused(net)(small)[1], net(small)[1], rtol=0, atol=0.02)
+    torch.testing.assert_close(fused(net, precision)(small)[1], net(small)[1], rtol=0, atol=0.02)
