@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline_lib import restoration
 from pipeline_lib.arrays.checks import check_image
 from pipeline_lib.arrays.normalise import NormaliseSettings, Range, find_ranges, normalise_image, to_dtype
+from pipeline_lib.core.catalogue import RESTORATION_MODEL
 from pipeline_lib.flows.blocks import Readable, Writable
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.restoration import Restorer
@@ -76,7 +77,7 @@ class RestoreSettings:
             )
 
 
-def load_restorer(weights: str | Path, run: RunSettings | None = None) -> Restorer:
+def load_restorer(weights: str | Path = RESTORATION_MODEL, run: RunSettings | None = None) -> Restorer:
     """Load a restoration network by the name of its weights or from a file, on the device that `run` says.
 
     Networks for whole cells and for nuclei are loaded, and called, one by one:

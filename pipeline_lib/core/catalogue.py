@@ -1,4 +1,4 @@
-"""The name of our own model, and the official Cellpose 1-3 models: file, input and output, and who may use each."""
+"""The names of our own models, and the official Cellpose 1-3 models: file, input and output, and who may use each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from difflib import get_close_matches
 from typing import Literal
 
 DEFAULT_MODEL = "wellpose-1"  # shipped; nuclei, whole cells, phase contrast
-RESTORATION_MODEL = "denoise_cyto3"  # official; what messages name as an example: none of our own is shipped yet
+RESTORATION_MODEL = "wellpose-oneclick-1"  # shipped; noise, blur and coarse pixels
+RESTORATION_MODELS = {
+    "denoise": "wellpose-denoise-1",
+    "deblur": RESTORATION_MODEL,
+    "upsample": RESTORATION_MODEL,
+    "oneclick": RESTORATION_MODEL,
+}
+"""What is done to an image -> the shipped network that does it."""
 
 Kind = Literal["segmentation", "restoration", "size"]
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from pipeline_lib.core.catalogue import RESTORATION_MODELS
 from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, check_percentiles, scheduling
 
 Images = Literal["raw", "restored"]
@@ -19,7 +20,7 @@ class ChannelRestoration(Section):
         description="oneclick: noise, blur and coarse pixels in one; upsample enlarges the images; none: a copy"
     )
     weights: str | None = Field(
-        None, description="Name of a cached restoration model, or a path; all kinds but none need one"
+        None, description="Name of a shipped or cached restoration model, or a path; null: the shipped one of the kind"
     )
     diameter: PositiveFloat | Literal["nuclei", "cells"] | None = Field(
         None,
@@ -27,20 +28,10 @@ class ChannelRestoration(Section):
         "made from the channel, else the network's own",
     )
 
-    @model_validator(mode="after")
-    def _with_a_network(self) -> ChannelRestoration:
-        if self.kind != "none" and not self.weights:
-            example = f"{self.kind}_cyto3"
-            raise ValueError(
-                f"kind {self.kind} needs a network, and none is shipped yet; name one as `weights`, such as {example} "
-                f"(`wellpose models fetch {example}`)"
-            )
-        return self
-
     @property
     def network(self) -> str | None:
         """The weights that are used; None where nothing is done."""
-        return None if self.kind == "none" else self.weights
+        return None if self.kind == "none" else self.weights or RESTORATION_MODELS[self.kind]
 
 
 class RestoreSettings(NetworkSection):

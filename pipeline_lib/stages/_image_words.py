@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.core.catalogue import DEFAULT_MODEL
+from pipeline_lib.core.catalogue import DEFAULT_MODEL, RESTORATION_MODEL
 from pipeline_lib.io.canvases import FORMATS
 
 Z_MODES = ("volume", "stitch", "separate")
@@ -153,12 +153,12 @@ _INVERT = ("--invert", "dark objects on bright ground")
 class Words:
     """What can be said to one command.
 
-    made: what it makes, which its files are called after. weights: the network by default; None: it must be named.
+    made: what it makes, which its files are called after. weights: the network by default.
     groups: title -> flags. switches: title -> flags without a value, with what they mean.
     """
 
     made: str
-    weights: str | None
+    weights: str
     groups: Mapping[str, tuple[Flag, ...]]
     switches: Mapping[str, tuple[tuple[str, str], ...]]
 
@@ -228,7 +228,7 @@ _RESTORE_GROUPS = {
 
 RESTORE = Words(
     "restored",
-    None,
+    RESTORATION_MODEL,
     _RESTORE_GROUPS,
     {
         "the result": (
@@ -257,12 +257,7 @@ def add_flags(parser: argparse.ArgumentParser, words: Words) -> None:
         help=f"a .tif, .ome.tif, .zarr or .npy file, or a folder for IMAGE_{words.made}.tif",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument(
-        "--weights",
-        default=words.weights,
-        required=words.weights is None,
-        help=f"name or file of a network{f' ({words.weights})' if words.weights else ''}",
-    )
+    parser.add_argument("--weights", default=words.weights, help=f"name or file of a network ({words.weights})")
     for title, flags in words.groups.items():
         group = parser.add_argument_group(title)
         for flag in flags:

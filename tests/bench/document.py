@@ -27,7 +27,7 @@ def update_document() -> None:
 def _segmentation() -> Iterator[str]:
     for path in sorted(RESULTS.glob("segmentation-*.json")):
         found = _read(path)
-        yield f"## Segmentation against cellpose 3.1.1.2, {found['device']}\n"
+        yield f"## Segmentation against cellpose 3.1.1.2, {_computing(found)}\n"
         yield f"{_machine(found)}. Image (C, Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
         yield "| image | stage | times faster | ours, s | cellpose, s |\n|---|---|---|---|---|"
         for name, case in found["cases"].items():
@@ -40,14 +40,14 @@ def _segmentation() -> Iterator[str]:
         for name, case in found["cases"].items():
             agreement = case["average precision at IoU 0.9"]
             told = ", ".join(f"{pair} {value}" for pair, value in agreement.items())
-            yield f"* {name} ({case['precision'].removeprefix('torch.')}): {told}"
+            yield f"* {name}: {told}"
         yield ""
 
 
 def _restoration() -> Iterator[str]:
     for path in sorted(RESULTS.glob("restoration-*.json")):
         found = _read(path)
-        yield f"## Restoration against cellpose 3.1.1.2, {found['device']}\n"
+        yield f"## Restoration against cellpose 3.1.1.2, {_computing(found)}\n"
         yield f"{_machine(found)}. Image (Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
         yield "| image | times faster | ours, s | cellpose, s | largest difference in float32 |\n|---|---|---|---|---|"
         for name, case in found["cases"].items():
@@ -78,6 +78,11 @@ def _memory() -> Iterator[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _computing(found: dict[str, Any]) -> str:
+    (precision,) = {case["precision"] for case in found["cases"].values()}
+    return f"{found['device']}, {precision}"
 
 
 def _machine(found: dict[str, Any]) -> str:

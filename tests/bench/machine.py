@@ -39,6 +39,11 @@ def write(name: str, figures: dict[str, Any]) -> None:
     sys.stdout.write(text)
 
 
+def number_type(precision: torch.dtype) -> str:
+    """Such as bfloat16."""
+    return str(precision).removeprefix("torch.")
+
+
 def _processor() -> str:
     """The processor's name and the fast number types it has, as far as the system tells."""
     info = Path("/proc/cpuinfo")

@@ -1,8 +1,8 @@
 """Restored images against cellpose 3.1.1.2, and memory for large ones. `make bench-restoration`.
 
 Both restore the same image with the same weights, random ones, taking turns; a large plane goes from Zarr to Zarr in a
-process of its own. Writes `tests/bench/results/restoration-<cpu|cuda>.json` and the table in `docs/benchmarks.md`. On a
-machine that others share only ratios within one run mean something.
+process of its own. Writes `tests/bench/results/restoration-<device>-<number type>.json` and the table in
+`docs/benchmarks.md`. On a machine that others share only ratios within one run mean something.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes a folder where it is imported
 
 from bench.document import update_document
-from bench.machine import write
+from bench.machine import number_type, write
 from bench.turns import take_turns
 
 from pipeline_lib.api import (
@@ -63,11 +63,12 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # the peer warns of today's numpy and torch
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = _checkpoint(Path(folder))
-        device = load_restorer(checkpoint).predict.device
+        used = load_restorer(checkpoint).predict
         cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items()}
         large = _in_a_process(Path(folder), asked.large) if asked.large else None
-    figures = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device.type, "cases": cases, "large": large}
-    write(f"restoration-{device.type}", figures)
+    device = used.device.type
+    figures = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device, "cases": cases, "large": large}
+    write(f"restoration-{device}-{number_type(used.precision)}", figures)
     update_document()
 
 
@@ -96,7 +97,7 @@ def _case(checkpoint: Path, diameter: float, asked: argparse.Namespace) -> dict[
 
     wanted, found = theirs(), ours()
     return {
-        "precision": str(fast.predict.precision),
+        "precision": number_type(fast.predict.precision),
         **take_turns(ours, theirs, asked.rounds),
         "largest difference": {
             "fast": float(np.abs(found - wanted).max()),

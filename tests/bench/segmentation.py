@@ -1,7 +1,7 @@
 """Image to labels against cellpose 3.1.1.2: same weights, same image, same run, taking turns. `make bench`.
 
-Writes `tests/bench/results/segmentation-<cpu|cuda>.json` and the table in `docs/benchmarks.md`. On a machine that
-others share only ratios within one run mean something; each is the median over the rounds.
+Writes `tests/bench/results/segmentation-<device>-<number type>.json` and the table in `docs/benchmarks.md`. On a
+machine that others share only ratios within one run mean something; each is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes a folder where it is imported
 
 from bench.document import update_document
-from bench.machine import write
+from bench.machine import number_type, write
 from bench.turns import take_turns
 
 from pipeline_lib.arrays.normalise import NormaliseSettings, normalise_image
@@ -106,8 +106,9 @@ def main() -> None:
         checkpoint = Path(folder) / f"{WEIGHTS}.pth"
         torch.save(load_weights(find_weights(WEIGHTS)).state, checkpoint)
         cases = {name: _case(checkpoint, diameter, rounds) for name, diameter in CASES.items()}
-    device = prepare_network(load_weights(find_weights(WEIGHTS)).state).predict.device.type
-    write(f"segmentation-{device}", {"shape": [2, SIDE, SIDE], "rounds": rounds, "device": device, "cases": cases})
+    used = prepare_network(load_weights(find_weights(WEIGHTS)).state).predict
+    figures = {"shape": [2, SIDE, SIDE], "rounds": rounds, "device": used.device.type, "cases": cases}
+    write(f"segmentation-{used.device.type}-{number_type(used.precision)}", figures)
     update_document()
 
 
@@ -122,7 +123,7 @@ def _case(checkpoint: Path, diameter: float, rounds: int) -> dict[str, Any]:
     fast, slow, peer = (program.image_to_labels(image) for program in (ours, exact, theirs))
     return {
         "objects": int(fast.max()),
-        "precision": str(ours.network.predict.precision),
+        "precision": number_type(ours.network.predict.precision),
         "image to labels": take_turns(
             lambda: ours.image_to_labels(image), lambda: theirs.image_to_labels(image), rounds
         ),

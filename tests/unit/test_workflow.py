@@ -150,8 +150,6 @@ def test_faults_of_a_restoration_are_told_at_once(screen: Screen) -> None:
     assert "restore.channels uses channel 'ER'; the plate has DNA, GFP" in told
     assert "restore.channels.GFP.diameter: cells are not found by a network" in told
     assert len(told.splitlines()) == 5
-    [fault] = screen.faults({"restore": {"channels": {"DNA": {"kind": "deblur"}}}})
-    assert "kind deblur needs a network, and none is shipped yet; name one as `weights`, such as deblur_cyto3" in fault
     [fault] = screen.faults({"measure": {"images": "restored"}})
     assert "measure.images: restored images are asked for, and restore.channels restores none" in fault
 
