@@ -107,12 +107,12 @@ def _along_seen(x: Floats, first: int, step: int, y: Floats, into: int, by: int)
     """Six rows of `x` to six rows of `y`: a column or row of a window."""
     a, b, c = x[first], x[first + step], x[first + 2 * step]
     d, e, f = x[first + 3 * step], x[first + 4 * step], x[first + 5 * step]
-    _four(y[into], (4, -5, 1, 0), a, c, e, e)
-    _four(y[into + by], (-4, -4, 1, 1), b, c, d, e)
-    _four(y[into + 2 * by], (4, -4, -1, 1), b, c, d, e)
-    _four(y[into + 3 * by], (-2, -1, 2, 1), b, c, d, e)
-    _four(y[into + 4 * by], (2, -1, -2, 1), b, c, d, e)
-    _four(y[into + 5 * by], (4, -5, 1, 0), b, d, f, f)
+    _four(y[into], (4, -5, 1, 0), (a, c, e, e))
+    _four(y[into + by], (-4, -4, 1, 1), (b, c, d, e))
+    _four(y[into + 2 * by], (4, -4, -1, 1), (b, c, d, e))
+    _four(y[into + 3 * by], (-2, -1, 2, 1), (b, c, d, e))
+    _four(y[into + 4 * by], (2, -1, -2, 1), (b, c, d, e))
+    _four(y[into + 5 * by], (4, -5, 1, 0), (b, d, f, f))
 
 
 @inlined
@@ -120,10 +120,10 @@ def _along_made(x: Floats, first: int, step: int, y: Floats, into: int, by: int)
     """Six rows of `x` to four rows of `y`: a column or row of what is made of a window."""
     a, b, c = x[first], x[first + step], x[first + 2 * step]
     d, e, f = x[first + 3 * step], x[first + 4 * step], x[first + 5 * step]
-    _five(y[into], (1, 1, 1, 1, 1), a, b, c, d, e)
-    _four(y[into + by], (1, -1, 2, -2), b, c, d, e)
-    _four(y[into + 2 * by], (1, 1, 4, 4), b, c, d, e)
-    _five(y[into + 3 * by], (1, 1, -1, 8, -8), f, b, c, d, e)
+    _five(y[into], (1, 1, 1, 1, 1), (a, b, c, d, e))
+    _four(y[into + by], (1, -1, 2, -2), (b, c, d, e))
+    _four(y[into + 2 * by], (1, 1, 4, 4), (b, c, d, e))
+    _five(y[into + 3 * by], (1, 1, -1, 8, -8), (f, b, c, d, e))
 
 
 @inlined
@@ -139,18 +139,18 @@ def _add(a: Floats, b: Floats, y: Floats) -> None:
 
 
 @inlined
-def _four(y: Floats, times: tuple[int, int, int, int], a: Floats, b: Floats, c: Floats, d: Floats) -> None:
+def _four(y: Floats, times: tuple[int, ...], rows: tuple[Floats, ...]) -> None:
     """One sum in one loop: of more than one the compiler does not see that they can be vector instructions."""
     p, q, r, s = np.float32(times[0]), np.float32(times[1]), np.float32(times[2]), np.float32(times[3])
+    a, b, c, d = rows
     for k in range(len(y)):
         y[k] = p * a[k] + q * b[k] + r * c[k] + s * d[k]
 
 
 @inlined
-def _five(  # noqa: PLR0913
-    y: Floats, times: tuple[int, int, int, int, int], a: Floats, b: Floats, c: Floats, d: Floats, e: Floats
-) -> None:
+def _five(y: Floats, times: tuple[int, ...], rows: tuple[Floats, ...]) -> None:
     p, q, r = np.float32(times[0]), np.float32(times[1]), np.float32(times[2])
     s, t = np.float32(times[3]), np.float32(times[4])
+    a, b, c, d, e = rows
     for k in range(len(y)):
         y[k] = p * a[k] + q * b[k] + r * c[k] + s * d[k] + t * e[k]

@@ -36,7 +36,7 @@ def read_config(parsed: argparse.Namespace) -> dict[str, Any]:
     files = parsed.configfile or ([DEFAULT] if DEFAULT.exists() else [])
     config: dict[str, Any] = {}
     for path in files:
-        config = merged(config, _section(path.read_text(encoding="utf-8"), str(path)))
+        config = merged(config, read_config_file(path))
     for word in parsed.config:
         key, equals, value = word.partition("=")
         if not equals:
@@ -45,10 +45,11 @@ def read_config(parsed: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _section(text: str, source: str) -> dict[str, Any]:
-    content = _yaml(text, source) or {}
+def read_config_file(path: Path) -> dict[str, Any]:
+    """What a config file says. Raises ValueError for one that is not YAML or holds no sections."""
+    content = _yaml(path.read_text(encoding="utf-8"), str(path)) or {}
     if not isinstance(content, dict):
-        raise ValueError(f"{source} holds a {type(content).__name__}; sections such as `segment:` are allowed")
+        raise ValueError(f"{path} holds a {type(content).__name__}; sections such as `segment:` are allowed")
     return content
 
 

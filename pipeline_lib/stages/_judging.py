@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import TypeAdapter
 
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.weights import find_weights
 from pipeline_lib.settings import TrainingSet
+from pipeline_lib.stages._config import read_config_file
 from pipeline_lib.stages._noted import noted
 from pipeline_lib.stages._sets import folder_set
 
@@ -24,7 +24,7 @@ def asked_sets(folders: Sequence[Path], config: Path | None) -> tuple[TrainingSe
     named = zip(short_names([str(folder) for folder in folders]), folders, strict=True)
     found: list[Any] = [folder_set(name, folder) for name, folder in named]
     if config:
-        content = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+        content = read_config_file(config)
         found += content.get("sets") or content.get("train", {}).get("validation") or []
     sets = TypeAdapter(tuple[TrainingSet, ...]).validate_python(found)
     names = [one.name for one in sets]

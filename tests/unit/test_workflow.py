@@ -27,7 +27,8 @@ from pipeline_lib.settings import (
     Settings,
     sections,
 )
-from pipeline_lib.workflow import ConfigError, Plate, Workflow, load_workflow, section_at
+from pipeline_lib.settings.faults import section_at
+from pipeline_lib.workflow import ConfigError, Plate, Workflow, load_workflow
 
 MAP = "well,role,dose\nA01,negative,0\nA02,positive,9\n"
 CHANNELS = ("DNA", "GFP")

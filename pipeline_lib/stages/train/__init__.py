@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from pydantic import ValidationError
 
 from pipeline_lib.settings import LearningSettings, TrainSettings
+from pipeline_lib.settings.faults import fault_words
+from pipeline_lib.stages._config import read_config_file
 from pipeline_lib.stages._sets import folder_set
 from pipeline_lib.stages.train.files import ModelFiles
 
@@ -40,16 +42,24 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def chosen_settings(parsed: argparse.Namespace, kind: type[Chosen], overruling: Sequence[str]) -> Chosen:
-    """The settings of a training from the config file and the flags, of which those named overrule its keys."""
+    """The settings of a training from the config file and the flags, of which those named overrule its keys.
+
+    Raises ValueError: the file is not YAML, or settings are wrong; the message names all that are.
+    """
     if parsed.settings:
         return kind.model_validate_json(parsed.settings)
     found: dict[str, Any] = {}
     if parsed.config:
-        found = (yaml.safe_load(parsed.config.read_text(encoding="utf-8")) or {}).get(kind.section) or {}
+        found = read_config_file(parsed.config).get(kind.section) or {}
     chosen = {name: getattr(parsed, name) for name in overruling}
     found |= {name: value for name, value in chosen.items() if value is not None}
     if parsed.folders:
         found["sets"] = [folder_set(folder.resolve().name, folder) for folder in parsed.folders]
     if parsed.validation:
         found["validation"] = [folder_set(folder.resolve().name, folder) for folder in parsed.validation]
-    return kind.model_validate(found)
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        source = str(parsed.config or "command line")
+        told = [{**fault, "loc": (kind.section, *fault["loc"])} for fault in error.errors()]
+        raise ValueError("\n".join(fault_words(fault, source) for fault in told)) from error

@@ -274,7 +274,9 @@ def test_the_command_trains_on_a_folder(pairs: Path, tmp_path: Path) -> None:
     ("words", "told"),
     [
         ([], "no set of images"),
-        (["{pairs}", "--steps=-1"], "greater than or equal to 0"),
+        (["{pairs}", "--steps=-1"], "command line: train.steps: Input should be greater than or equal to 0 (found -1)"),
+        (["{pairs}", "--config", "{wrong}"], "wrong.yaml: unknown key train.rate; allowed here: "),
+        (["{pairs}", "--config", "{wrong}"], "wrong.yaml: train.crop: Input should be a valid integer"),
         (["{pairs}", "--start", "nonsense"], "no weights named 'nonsense'"),
         (["{pairs}", "--config", "{tmp}/absent.yaml"], "absent.yaml"),
     ],
@@ -282,7 +284,9 @@ def test_the_command_trains_on_a_folder(pairs: Path, tmp_path: Path) -> None:
 def test_the_command_tells_what_is_wrong(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
-    given = [word.format(pairs=pairs, tmp=tmp_path) for word in words]
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("train: {rate: 1, crop: large}\n")
+    given = [word.format(pairs=pairs, tmp=tmp_path, wrong=wrong) for word in words]
     assert main(["train", *given, "--out", str(tmp_path / "mine")]) == 2
     assert told in capsys.readouterr().err
 
