@@ -39,41 +39,77 @@ class WinogradConv:
     """A 3 x 3 convolution that keeps height and width."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        spread = torch.einsum("ak, bl, oikl -> abio", _KERNEL, _KERNEL, weight.double())
-        self.weight = spread.flatten(0, 1).float().contiguous()  # (36, C_in, C_out)
-        self.bias = bias.float().numpy()
+        self.weight = spread_weight(weight)
+        self.bias = bias.float()
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: (N, C_in, H, W), float32, channels last. Returns (N, C_out, H, W) alike.
 
         Image by image: what comes out for one depends neither on the others nor on the number of threads.
         """
-        images = x.permute(0, 2, 3, 1).contiguous()
-        count, height, width, channels = images.shape
-        places, tiles = len(self.weight), -(-height // MADE) * -(-width // MADE)
-        seen = torch.empty(places, tiles, channels)
-        made = torch.empty(places, tiles, self.weight.shape[2])
-        result = torch.empty(count, height, width, self.weight.shape[2])
-        for image, out in zip(images, result, strict=True):
-            _transform(image.numpy(), seen.flatten(0, 1).numpy())
-            torch.bmm(seen, self.weight, out=made)
-            _transform_back(made.flatten(0, 1).numpy(), self.bias, out.numpy())
-        return result.permute(0, 3, 1, 2)
+        results = [put_together(torch.bmm(seen(one), self.weight), self.bias, one) for one in torch.split(x, 1)]
+        return torch.cat(results).contiguous(memory_format=torch.channels_last)
+
+
+def spread_weight(weight: Tensor) -> Tensor:
+    """Weights (C_out, C_in, 3, 3) as they are multiplied, (36, C_in, C_out)."""
+    kernel = _KERNEL.to(weight.dtype)
+    return torch.einsum("ak, bl, oikl -> abio", kernel, kernel, weight).flatten(0, 1).contiguous()
+
+
+def gather_weight(spread: Tensor) -> Tensor:
+    """The gradient of weights (C_out, C_in, 3, 3) from that of what `spread_weight` made of them."""
+    kernel = _KERNEL.to(spread.dtype)
+    return torch.einsum("ak, bl, abio -> oikl", kernel, kernel, spread.reshape(SEEN, SEEN, *spread.shape[1:]))
+
+
+def seen(x: Tensor) -> Tensor:
+    """The transformed windows of images (N, C, H, W), (36, tiles of all images, C)."""
+    images = _last(x)
+    result = torch.empty(SEEN * SEEN, _tiles(x), x.shape[1])
+    _transform(images.numpy(), result.flatten(0, 1).numpy())
+    return result
+
+
+def put_together(made: Tensor, bias: Tensor, like: Tensor) -> Tensor:
+    """Images (N, C, H, W), of number and size as `like`, from products (36, tiles of all images, C)."""
+    images = torch.empty(len(like), *like.shape[2:], made.shape[2])
+    _transform_back(made.flatten(0, 1).numpy(), bias.numpy(), images.numpy())
+    return images.permute(0, 3, 1, 2)
+
+
+def taken_apart(gradient: Tensor) -> Tensor:
+    """The gradient of products, (36, tiles, C), from that of the images (N, C, H, W) they were put together to."""
+    images = _last(gradient)
+    result = torch.empty(SEEN * SEEN, _tiles(gradient), gradient.shape[1])
+    _transform_gradient(images.numpy(), result.flatten(0, 1).numpy())
+    return result
+
+
+def _tiles(x: Tensor) -> int:
+    height, width = x.shape[2:]
+    return len(x) * -(-height // MADE) * -(-width // MADE)
+
+
+def _last(x: Tensor) -> Tensor:
+    """(N, C, H, W) as (N, H, W, C), contiguous."""
+    return x.permute(0, 2, 3, 1).contiguous()
 
 
 @compiled_parallel
-def _transform(image: Floats, seen: Floats) -> None:
-    """Windows of an image (H, W, C), zero beyond it, to (36 tiles, C): all tiles for one place, then for the next."""
-    height, width, channels = image.shape
+def _transform(images: Floats, seen: Floats) -> None:
+    """Windows of images (N, H, W, C), zero beyond them, to (36 tiles, C): all tiles for one place, then the next."""
+    count, height, width, channels = images.shape
     down, across = -(-height // MADE), -(-width // MADE)
-    places = down * across
-    for row in prange(down):
+    places = count * down * across
+    for row in prange(count * down):
+        image, top = images[row // down], MADE * (row % down) - 1
         window = np.zeros((SEEN * SEEN, channels), np.float32)
         half = np.zeros((SEEN * SEEN, channels), np.float32)
         for column in range(across):
             for i in range(SEEN):
                 for j in range(SEEN):
-                    y, x = MADE * row - 1 + i, MADE * column - 1 + j
+                    y, x = top + i, MADE * column - 1 + j
                     if 0 <= y < height and 0 <= x < width:
                         _copy(image[y, x], window[SEEN * i + j])
                     else:
@@ -85,21 +121,46 @@ def _transform(image: Floats, seen: Floats) -> None:
 
 
 @compiled_parallel
-def _transform_back(made: Floats, bias: Floats, out: Floats) -> None:
-    """(36 tiles, C), ordered alike, to an image (H, W, C), with a number added to each channel."""
-    height, width, channels = out.shape
+def _transform_back(made: Floats, bias: Floats, images: Floats) -> None:
+    """(36 tiles, C), ordered alike, to images (N, H, W, C), with a number added to each channel."""
+    count, height, width, channels = images.shape
     down, across = -(-height // MADE), -(-width // MADE)
-    places = down * across
-    for row in prange(down):
+    places = count * down * across
+    for row in prange(count * down):
+        image, top = images[row // down], MADE * (row % down)
         half = np.zeros((MADE * SEEN, channels), np.float32)
         whole = np.zeros((MADE, channels), np.float32)
         for column in range(across):
             for j in range(SEEN):
                 _along_made(made, j * places + row * across + column, SEEN * places, half, j, SEEN)
-            for i in range(min(MADE, height - MADE * row)):
+            for i in range(min(MADE, height - top)):
                 _along_made(half, SEEN * i, 1, whole, 0, 1)
                 for j in range(min(MADE, width - MADE * column)):
-                    _add(whole[j], bias, out[MADE * row + i, MADE * column + j])
+                    _add(whole[j], bias, image[top + i, MADE * column + j])
+
+
+@compiled_parallel
+def _transform_gradient(images: Floats, made: Floats) -> None:
+    """What `_transform_back` does, transposed: images (N, H, W, C), zero beyond them, to (36 tiles, C)."""
+    count, height, width, channels = images.shape
+    down, across = -(-height // MADE), -(-width // MADE)
+    places = count * down * across
+    for row in prange(count * down):
+        image, top = images[row // down], MADE * (row % down)
+        whole = np.zeros((MADE * MADE, channels), np.float32)
+        half = np.zeros((SEEN * MADE, channels), np.float32)
+        for column in range(across):
+            for i in range(MADE):
+                for j in range(MADE):
+                    y, x = top + i, MADE * column + j
+                    if y < height and x < width:
+                        _copy(image[y, x], whole[MADE * i + j])
+                    else:
+                        whole[MADE * i + j] = 0
+            for j in range(MADE):
+                _along_gradient(whole, j, MADE, half, j, MADE)
+            for i in range(SEEN):
+                _along_gradient(half, MADE * i, 1, made, SEEN * i * places + row * across + column, places)
 
 
 @inlined
@@ -124,6 +185,18 @@ def _along_made(x: Floats, first: int, step: int, y: Floats, into: int, by: int)
     _four(y[into + by], (1, -1, 2, -2), (b, c, d, e))
     _four(y[into + 2 * by], (1, 1, 4, 4), (b, c, d, e))
     _five(y[into + 3 * by], (1, 1, -1, 8, -8), (f, b, c, d, e))
+
+
+@inlined
+def _along_gradient(x: Floats, first: int, step: int, y: Floats, into: int, by: int) -> None:
+    """Four rows of `x` to six rows of `y`: `_along_made` transposed."""
+    a, b, c, d = x[first], x[first + step], x[first + 2 * step], x[first + 3 * step]
+    _copy(a, y[into])
+    _four(y[into + by], (1, 1, 1, 1), (a, b, c, d))
+    _four(y[into + 2 * by], (1, -1, 1, -1), (a, b, c, d))
+    _four(y[into + 3 * by], (1, 2, 4, 8), (a, b, c, d))
+    _four(y[into + 4 * by], (1, -2, 4, -8), (a, b, c, d))
+    _copy(d, y[into + 5 * by])
 
 
 @inlined

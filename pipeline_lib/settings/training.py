@@ -98,7 +98,7 @@ class LearningSettings(Section):
     validate_every: PositiveFloat = scheduling(10, "Minutes of training between validations")
     validation_images: PositiveInt = scheduling(24, "Images of each validation set that are tried")
     channels_last: bool | None = scheduling(
-        None, "Memory layout with channels last; null: with bfloat16, where it is faster"
+        None, "Memory layout with channels last; null: on processors and with bfloat16, where it is faster"
     )
     precision: Literal["auto", "float32", "bfloat16"] = scheduling(
         "auto", "auto: bfloat16 where the processor or GPU computes in it, else float32"

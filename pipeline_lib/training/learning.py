@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from pipeline_lib.nets.flownet import EncoderLevel, FlowNet
+from pipeline_lib.nets.quicker import quicken
 from pipeline_lib.settings import LearningSettings
 from pipeline_lib.tiling.predict import FLOW_UNIT, pick_device, pick_precision
 
@@ -128,12 +129,14 @@ class Place:
         """As the settings say. Raises ValueError for a device that is not there."""
         device = pick_device(settings.device)
         precision = pick_precision(settings.precision, device)
-        automatic = precision != torch.float32
+        automatic = device.type == "cpu" or precision != torch.float32
         return cls(device, precision, automatic if settings.channels_last is None else settings.channels_last)
 
     def settle(self, net: FlowNet) -> FlowNet:
-        """The network, moved there."""
+        """The network, moved there, with convolutions as they are fastest."""
         net = net.to(self.device)
+        if self.device.type == "cpu" and self.precision == torch.float32:
+            quicken(net)
         return net.to(memory_format=torch.channels_last) if self.channels_last else net  # type: ignore[call-overload]
 
     def arranged(self, images: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ COMPUTES = {"numpy", "scipy", "skimage", "numba", "cp_measure", "pycytominer", "
 HOLDS_ARRAYS = {"numpy", "torch"}  # what io needs to carry pixels and weights
 
 # Law 3
-TORCH = {"nets/flownet.py", "nets/fused.py", "nets/winograd.py", "flows/device.py", "tiling/gpus.py",
-         "tiling/predict.py",
+TORCH = {"nets/flownet.py", "nets/fused.py", "nets/winograd.py", "nets/quicker.py", "flows/device.py",
+         "tiling/gpus.py", "tiling/predict.py",
          "tiling/placing.py", "tiling/sources.py", "segmentation.py", "restoration.py", "io/weights.py",
          "io/checkpoints.py", "training/examples.py", "training/crops.py", "training/learning.py", "training/sizes.py",
          "training/degrade.py", "training/restoration.py", "proof/levels.py", "stages/train/course.py",
