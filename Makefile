@@ -9,7 +9,7 @@ NOISE2VOID := .n2v/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup demo test test-plates test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 \
-	bench-plan bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train \
+	bench-plan bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
 	gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
@@ -109,9 +109,8 @@ bench-models: $(READY)  ## the shipped models on images nobody trained on; table
 	    cp .training/$$diameter/evaluation.png $(WELLPOSE_1)/$$diameter-diameter.png || exit 1; \
 	done
 
-# RESTORERS: names or files, none of which is shipped yet; the first is the one in the pictures. PROOF_IMAGES: of each set,
-# for all methods alike.
-RESTORERS ?= $(error name restoration networks: make bench-restoration-proof RESTORERS="one.safetensors other.safetensors")
+# RESTORERS: names or files; the first is the one in the pictures. PROOF_IMAGES: of each set, for all methods alike.
+RESTORERS ?= wellpose-oneclick-1 wellpose-denoise-1
 PROOF_IMAGES ?= 20
 PROOF := .training/restoration-proof
 TRIED := --config docs/restoration/sets.yaml --images $(PROOF_IMAGES)
@@ -127,6 +126,11 @@ train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a
 	wellpose train --config $(WELLPOSE_1)/third/training.yaml --out .training/wellpose-1-third
 	wellpose train --config $(WELLPOSE_1)/fourth/training.yaml --out .training/wellpose-1-fourth
 	wellpose train --config $(WELLPOSE_1)/fifth/training.yaml --out .training/wellpose-1
+
+train-restoration: $(READY)  ## train the networks that restore images as docs/models says: 75 minutes (shared data; goes on after a kill)
+	wellpose train-restoration --config docs/models/wellpose-oneclick-1/pixels/training.yaml --out .training/oneclick-pixels
+	wellpose train-restoration --config docs/models/wellpose-oneclick-1/training.yaml --out .training/wellpose-oneclick-1
+	wellpose train-restoration --config docs/models/wellpose-denoise-1/training.yaml --out .training/wellpose-denoise-1
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3

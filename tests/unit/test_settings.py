@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
+from pipeline_lib.io.weights import find_weights, load_weights, shipped_models
 from pipeline_lib.settings import (
     AggregateSettings,
+    ChannelRestoration,
     GrowLabels,
     IngestSettings,
     LabelSettings,
@@ -42,6 +44,17 @@ def test_every_section_is_found() -> None:
         "RestoreSettings", "ChannelRestoration", "GrowLabels", "MeasureSettings", "AggregateSettings",
         "ReportSettings", "TrainSettings", "TrainingSet", "AugmentSettings", "RestorationTrainSettings",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted({*get_args(ChannelRestoration.model_fields["kind"].annotation)} - {"none"}))
+def test_every_kind_of_restoration_has_a_shipped_network(kind: Any) -> None:
+    named = ChannelRestoration(kind=kind).network
+    assert named is not None
+    assert named in shipped_models()
+    shipped = load_weights(find_weights(named))
+    assert (shipped.channels_in, shipped.channels_out, shipped.diam_mean) == (1, 1, 17)
+    assert ChannelRestoration(kind=kind, weights="mine").network == "mine"
+    assert ChannelRestoration(kind="none", weights="mine").network is None
 
 
 @pytest.mark.parametrize("section", sorted(all_sections(), key=lambda section: section.__name__))

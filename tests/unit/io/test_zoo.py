@@ -20,7 +20,13 @@ from pipeline_lib.io.download import DownloadError, Patience
 from pipeline_lib.io.weights import WeightsError, find_weights, layout, load_weights
 from pipeline_lib.io.zoo import Fetched, Source, fetch, model_files, verify
 
-SHIPPED_FILES = ["size_wellpose-1.safetensors", "starter_nuclei.safetensors", "wellpose-1.safetensors"]
+SHIPPED_FILES = [
+    "size_wellpose-1.safetensors",
+    "starter_nuclei.safetensors",
+    "wellpose-1.safetensors",
+    "wellpose-denoise-1.safetensors",
+    "wellpose-oneclick-1.safetensors",
+]
 SIZE, FILE = MODELS["size_cyto3"], "size_cyto3.npy"
 HURRIED = Patience(attempts=2, pause=0.0, timeout=5.0)
 
