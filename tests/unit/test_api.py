@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,21 +112,23 @@ def test_large_images_have_the_labels_of_small_ones(
     np.testing.assert_array_equal(stored[:], wanted)
 
 
-def test_the_work_done_for_a_large_image(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_work_done_for_a_large_image(network: Network) -> None:
     """Every tile goes through the network once, and no row is read more often than tiles lie over it."""
     tiles = 0
-    forward = FlowNet.forward
 
-    def counting(net: FlowNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def counting(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal tiles
         tiles += len(x)
-        return forward(net, x)
+        return network.net(x)
 
-    monkeypatch.setattr(FlowNet, "forward", counting)
     image = Counted(discs((500, 300)))
     told: list[tuple[str, int, int]] = []
     report = segment_large(
-        network, image, np.zeros((500, 300), np.uint32), FOUND, lambda *progress: told.append(progress)
+        replace(network, net=counting),
+        image,
+        np.zeros((500, 300), np.uint32),
+        FOUND,
+        lambda *progress: told.append(progress),
     )
     assert tiles == 3 * 2  # 500 and 300 pixels are padded to 528 and 320; 1.2 x as much in tiles of 224 is 3 and 2
     assert image.reads.max() <= 2

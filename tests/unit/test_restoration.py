@@ -162,7 +162,7 @@ def test_tiles_of_a_real_network_agree_with_one_large_tile(state: dict[str, Tens
 
 def test_a_network_that_segments_is_refused_by_name(tmp_path: Path) -> None:
     torch.save(FlowNet(2, 3).state_dict(), tmp_path / "cells.pth")
-    fault = "cells.pth segments: it has 2 input and 3 output channels; restoring needs .* denoise_cyto3"
+    fault = "cells.pth segments: it has 2 input and 3 output channels; restoring needs .* wellpose-oneclick-1"
     with pytest.raises(ValueError, match=fault):
         load_restorer(tmp_path / "cells.pth")
     with pytest.raises(ValueError, match="this network"):

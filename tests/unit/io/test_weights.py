@@ -276,7 +276,7 @@ def test_user_added_models_have_names_with_or_without_an_ending(
     (tmp_path / "ours.v2").touch()
     assert user_models() == ("CP_20260101", "ours.v2", "gone")
     assert find_weights("ours.v2") == tmp_path / "ours.v2"
-    with pytest.raises(WeightsError, match=r"available: CP_20260101, ours\.v2, starter_nuclei, wellpose-1\."):
+    with pytest.raises(WeightsError, match=r"available: CP_20260101, ours\.v2, starter_nuclei, wellpose-1, "):
         find_weights("mine.v3")
 
 

@@ -14,7 +14,7 @@ from mirror import Mirror, serving
 from pipeline_lib.__main__ import main
 from pipeline_lib.core.catalogue import LICENCE_NOTE, MODELS
 from pipeline_lib.io.size_models import load_size_model
-from pipeline_lib.io.weights import find_weights, load_weights
+from pipeline_lib.io.weights import find_weights, load_weights, shipped_models
 from pipeline_lib.stages import models
 
 FILE = "size_cyto3.npy"
@@ -54,8 +54,8 @@ def test_list_names_every_model_and_what_is_here(cache: Path, capsys: pytest.Cap
     assert main(["models", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split() for line in lines}
-    here = ["cyto2", "size_wellpose-1", "starter_nuclei", "wellpose-1", "mine"]
-    assert [line.split()[0] for line in lines[:7]] == ["NAME", *here, "cyto3"]
+    here = ["cyto2", "size_wellpose-1", *shipped_models(), "mine"]
+    assert [line.split()[0] for line in lines[: len(here) + 2]] == ["NAME", *here, "cyto3"]
     assert set(rows) == {"NAME", *MODELS, *here, "gone"}
     assert rows["cyto2"][1:8] == ["segmentation", "2", "->", "3", "30", "cyto2torch_0", "yes"]
     assert rows["denoise_nuclei"][1:7] == ["restoration", "1", "->", "1", "17", "denoise_nuclei"]
