@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=SIDE, help="of the image that both restore")
     parser.add_argument("--large", type=int, default=LARGE, help="side of the plane whose memory is measured; 0: none")
+    parser.add_argument("--rows", type=int, help="of that plane, if not as many as columns: a band of it is quicker")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)  # folder: this is the process of the large plane
     asked = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
@@ -65,7 +66,7 @@ def main() -> None:
         checkpoint = _checkpoint(Path(folder))
         used = load_restorer(checkpoint).predict
         cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items()}
-        large = _in_a_process(Path(folder), asked.large) if asked.large else None
+        large = _in_a_process(Path(folder), (asked.rows or asked.large, asked.large)) if asked.large else None
     device = used.device.type
     figures = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device, "cases": cases, "large": large}
     write(f"restoration-{device}-{number_type(used.precision)}", figures)
@@ -113,13 +114,14 @@ def _field(side: int) -> np.ndarray:
     return field.image[0].astype(np.float32)
 
 
-def _in_a_process(folder: Path, side: int) -> dict[str, Any]:
-    """Draw a uint16 plane (1, side, side) in Zarr; another process, whose memory counts, restores it."""
-    image = zarr.create_array(folder / "image", shape=(1, side, side), chunks=CHUNKS, dtype=np.uint16)
-    pattern = _field(min(side, PATTERN)).astype(np.uint16)
-    for top in range(0, side, PATTERN):
-        for left in range(0, side, PATTERN):
-            rows, columns = slice(top, min(top + PATTERN, side)), slice(left, min(left + PATTERN, side))
+def _in_a_process(folder: Path, shape: tuple[int, int]) -> dict[str, Any]:
+    """Draw a uint16 plane (1, *shape) in Zarr; another process, whose memory counts, restores it."""
+    image = zarr.create_array(folder / "image", shape=(1, *shape), chunks=CHUNKS, dtype=np.uint16)
+    height, width = shape
+    pattern = _field(min(width, PATTERN)).astype(np.uint16)
+    for top in range(0, height, PATTERN):
+        for left in range(0, width, PATTERN):
+            rows, columns = slice(top, min(top + PATTERN, height)), slice(left, min(left + PATTERN, width))
             image[0, rows, columns] = pattern[: rows.stop - top, : columns.stop - left]
     command = [sys.executable, __file__, "--alone", str(folder)]
     return dict(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
@@ -135,7 +137,7 @@ def _large(folder: Path) -> dict[str, Any]:
     restore_large(restorer, image, target, how)
     seconds = time.perf_counter() - started
     return {
-        "side": image.shape[1],
+        "shape": image.shape[1:],
         "peak_mib": _peak_mib(),
         "of_it_before_mib": before,
         "seconds": round(seconds, 1),
