@@ -214,7 +214,7 @@ def _absent(name: str, model: Model | None) -> str:
             f"during a run: on a computer with internet (on a cluster: the login node) type: {fetch_command(model)}"
         )
     present = _available()
-    close = close_names(name, [*present, *network_names()])
+    close = close_names(name, present) or close_names(name, network_names())  # what is here first
     meant = f" (did you mean {' or '.join(close)}?)" if close else ""
     return (
         f"no weights named {name!r}{meant} in {SHIPPED} or {models_folder()}; "

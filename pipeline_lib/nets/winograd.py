@@ -9,6 +9,8 @@ that of the plain sum, about 1e-5 of the largest value.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numba import prange
@@ -68,10 +70,7 @@ def gather_weight(spread: Tensor) -> Tensor:
 
 def seen(x: Tensor) -> Tensor:
     """The transformed windows of images (N, C, H, W), (36, tiles of all images, C)."""
-    images = _last(x)
-    result = torch.empty(SEEN * SEEN, _tiles(x), x.shape[1])
-    _transform(images.numpy(), result.flatten(0, 1).numpy())
-    return result
+    return _by_tiles(x, _transform)
 
 
 def put_together(made: Tensor, bias: Tensor, like: Tensor) -> Tensor:
@@ -83,20 +82,15 @@ def put_together(made: Tensor, bias: Tensor, like: Tensor) -> Tensor:
 
 def taken_apart(gradient: Tensor) -> Tensor:
     """The gradient of products, (36, tiles, C), from that of the images (N, C, H, W) they were put together to."""
-    images = _last(gradient)
-    result = torch.empty(SEEN * SEEN, _tiles(gradient), gradient.shape[1])
-    _transform_gradient(images.numpy(), result.flatten(0, 1).numpy())
+    return _by_tiles(gradient, _transform_gradient)
+
+
+def _by_tiles(x: Tensor, transform: Callable[[Floats, Floats], None]) -> Tensor:
+    """What a transform makes of images (N, C, H, W), (36, tiles of all images, C)."""
+    count, channels, height, width = x.shape
+    result = torch.empty(SEEN * SEEN, count * -(-height // MADE) * -(-width // MADE), channels)
+    transform(x.permute(0, 2, 3, 1).contiguous().numpy(), result.flatten(0, 1).numpy())
     return result
-
-
-def _tiles(x: Tensor) -> int:
-    height, width = x.shape[2:]
-    return len(x) * -(-height // MADE) * -(-width // MADE)
-
-
-def _last(x: Tensor) -> Tensor:
-    """(N, C, H, W) as (N, H, W, C), contiguous."""
-    return x.permute(0, 2, 3, 1).contiguous()
 
 
 @compiled_parallel
@@ -110,13 +104,7 @@ def _transform(images: Floats, seen: Floats) -> None:
         window = np.zeros((SEEN * SEEN, channels), np.float32)
         half = np.zeros((SEEN * SEEN, channels), np.float32)
         for column in range(across):
-            for i in range(SEEN):
-                for j in range(SEEN):
-                    y, x = top + i, MADE * column - 1 + j
-                    if 0 <= y < height and 0 <= x < width:
-                        _copy(image[y, x], window[SEEN * i + j])
-                    else:
-                        window[SEEN * i + j] = 0
+            _cut(image, top, MADE * column - 1, SEEN, window)
             for j in range(SEEN):
                 _along_seen(window, j, SEEN, half, j, SEEN)
             for i in range(SEEN):
@@ -153,17 +141,23 @@ def _transform_gradient(images: Floats, made: Floats) -> None:
         whole = np.zeros((MADE * MADE, channels), np.float32)
         half = np.zeros((SEEN * MADE, channels), np.float32)
         for column in range(across):
-            for i in range(MADE):
-                for j in range(MADE):
-                    y, x = top + i, MADE * column + j
-                    if y < height and x < width:
-                        _copy(image[y, x], whole[MADE * i + j])
-                    else:
-                        whole[MADE * i + j] = 0
+            _cut(image, top, MADE * column, MADE, whole)
             for j in range(MADE):
                 _along_gradient(whole, j, MADE, half, j, MADE)
             for i in range(SEEN):
                 _along_gradient(half, MADE * i, 1, made, SEEN * i * places + row * across + column, places)
+
+
+@inlined
+def _cut(image: Floats, top: int, left: int, side: int, window: Floats) -> None:
+    """Copy a square of an image (H, W, C), zero beyond it, to (side * side, C)."""
+    for i in range(side):
+        for j in range(side):
+            y, x = top + i, left + j
+            if 0 <= y < image.shape[0] and 0 <= x < image.shape[1]:
+                _copy(image[y, x], window[side * i + j])
+            else:
+                window[side * i + j] = 0
 
 
 @inlined

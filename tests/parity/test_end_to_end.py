@@ -19,8 +19,9 @@ from pipeline_lib.api import (
     segment_image,
 )
 from pipeline_lib.io.weights import load_weights
-from pipeline_lib.nets.flownet import FlowNet
+from pipeline_lib.nets.flownet import FlowNet, build
 from pipeline_lib.synthesis import Optics, Population, draw_field
+from pipeline_lib.tiling.placing import place
 from pipeline_lib.tiling.predict import PredictSettings, run_tiled, whole_images
 from pipeline_lib.tiling.sources import Pixels
 
@@ -124,8 +125,15 @@ def test_augmented_labels(starter: Path, model: Any) -> None:
     assert_same_objects(ours, theirs(model, image, masks, diameter=17.0, augment=True))
 
 
-def test_a_network_is_the_same_after_use(network: Network) -> None:
+def test_a_network_is_the_same_after_use(starter: Path, network: Network) -> None:
     """Defect D8: the peer rebuilds its network for the processor, after which it has lost 41 of 313 entries."""
+    net = build(load_weights(starter).state)
+    entries = {key: entry.clone() for key, entry in net.state_dict().items()}
+    placed, settings = place(net, EXACT)
+    list(run_tiled(placed, [Pixels(nuclei((60, 60), 17.0, 4)[None], 2, CPU)], settings))
+    left = net.state_dict()
+    assert len(left) == 313
+    assert all(torch.equal(entries[key], entry) for key, entry in left.items())
     image = nuclei((60, 60), 17.0, 4)
     ((before, _),) = whole_images(run_tiled(network.net, [Pixels(image[None], 2, CPU)], network.predict))
     segment_image(network, nuclei((90, 80), 17.0, 6))

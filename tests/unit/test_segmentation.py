@@ -14,7 +14,7 @@ from pipeline_lib.core.labels import median_diameter
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
-from pipeline_lib.nets.flownet import FlowNet
+from pipeline_lib.nets.flownet import FlowNet, build
 from pipeline_lib.segmentation import (
     Network,
     estimate_diameter,
@@ -118,6 +118,7 @@ def test_a_network_carries_its_own_diameters() -> None:
     network = prepare_network(state, RunSettings(device="cpu", precision="bfloat16"))
     assert (network.diam_mean, network.diam_labels, network.channels_in) == (17.0, 21.0, 1)
     assert network.predict.precision == torch.bfloat16
+    assert not build(state).training
 
 
 def test_both_number_types_find_the_same_objects() -> None:

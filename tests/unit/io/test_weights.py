@@ -255,8 +255,8 @@ def test_unknown_and_unusable_names_are_errors(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path))
     (tmp_path / "size_starter_nuclei.safetensors").touch()
     for name, told in (
-        ("starter_nuclie", r"'starter_nuclie' \(did you mean starter_nuclei or "),
-        ("denoise_cito3", r"\(did you mean denoise_cyto3 or "),
+        ("starter_nuclie", r"'starter_nuclie' \(did you mean starter_nuclei\?\) in "),
+        ("denoise_cito3", r"\(did you mean denoise_cyto3 or denoise_cyto2 or denoise_nuclei\?\) in "),
         ("cyto_3", r"\(did you mean cyto3 or cyto2_cp3 or cyto\?\) in "),
         ("xyzzy", "named 'xyzzy' in "),
         ("size_cyto3", "is a size model, not a network"),
@@ -276,7 +276,8 @@ def test_user_added_models_have_names_with_or_without_an_ending(
     (tmp_path / "ours.v2").touch()
     assert user_models() == ("CP_20260101", "ours.v2", "gone")
     assert find_weights("ours.v2") == tmp_path / "ours.v2"
-    with pytest.raises(WeightsError, match=r"available: CP_20260101, ours\.v2, starter_nuclei, wellpose-1, "):
+    shipped = "starter_nuclei, wellpose-1, wellpose-denoise-1, wellpose-oneclick-1"
+    with pytest.raises(WeightsError, match=rf"available: CP_20260101, ours\.v2, {shipped}\."):
         find_weights("mine.v3")
 
 
