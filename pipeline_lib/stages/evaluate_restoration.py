@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from PIL import Image
@@ -17,7 +17,7 @@ from pipeline_lib.io.commit import committed
 from pipeline_lib.io.records import write_json
 from pipeline_lib.io.tables import write_csv
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.provenance import software
+from pipeline_lib.provenance import code_digest, software
 from pipeline_lib.reporting.comparison import Curves
 from pipeline_lib.reporting.curves import beside, draw_curves
 from pipeline_lib.reporting.page import plain
@@ -25,6 +25,7 @@ from pipeline_lib.reporting.panels import panel
 from pipeline_lib.settings import TrainingSet
 from pipeline_lib.stages._bar import counted
 from pipeline_lib.stages._judging import aligned, asked_sets, asked_weights, keep_results, weights_file
+from pipeline_lib.stages._kept_rows import kept_rows
 from pipeline_lib.stages._noted import all_of, noted
 from pipeline_lib.stages._sets import count_sets, open_some
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline_lib.proof.levels import Case
 
 FILES = ("images.csv", "summary.csv", "verdicts.csv", "summary.json", "curves.png", "pictures.png")
+KEPT = "rows.partial.jsonl"
 SETTINGS = ("images", "seed", "levels", "device")
 ALONE = "-"  # the setting of a method that has none
 IMAGES = 20
@@ -85,16 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Try, write the files, and show the verdicts. Raises ValueError with everything that is wrong beforehand."""
-    from pipeline_lib.proof.judging import judge
     from pipeline_lib.proof.verdicts import summarise, verdicts
 
     sets, weights, more = _checked(parsed)
     trial = _trial(parsed, sets, weights)
-    pairs = [(case, level) for case in trial.cases for level in trial.levels]
-    shown = counted("images times levels", len(pairs), pairs)
-    own = [row for case, level in shown for row in judge(case, level, trial.methods, trial.segmenter, trial.seed)]
-    rows = pd.concat([pd.DataFrame(own), *more], ignore_index=True)
-    summary, found = summarise(rows, trial.networks), verdicts(rows, trial.networks)
     made = {
         "sets": [one.model_dump(mode="json", exclude_defaults=True) for one in sets],
         "weights": {name: weights_file(word) for name, word in weights.items()},
@@ -102,6 +98,8 @@ def run(parsed: argparse.Namespace) -> None:
         "settings": {name: getattr(parsed, name) for name in SETTINGS},
         "software": software(),
     }
+    rows = pd.concat([_own_rows(trial, parsed.out / KEPT, made), *more], ignore_index=True)
+    summary, found = summarise(rows, trial.networks), verdicts(rows, trial.networks)
     write_csv(rows, parsed.out / "images.csv")
     write_csv(summary, parsed.out / "summary.csv")
     write_csv(found, parsed.out / "verdicts.csv")
@@ -109,6 +107,7 @@ def run(parsed: argparse.Namespace) -> None:
     write_json(parsed.out / "summary.json", {name: plain(rows) for name, rows in told.items()} | made)
     _save(beside(list(_plots(summary))), parsed.out / "curves.png")
     _save(beside(list(_pictures(trial, rows, summary)), COLUMNS), parsed.out / "pictures.png")
+    (parsed.out / KEPT).unlink()
     sys.stdout.write(f"{aligned(found)}\n\nTables and pictures: {parsed.out}\n")
 
 
@@ -186,6 +185,20 @@ def _trial(parsed: argparse.Namespace, sets: Sequence[TrainingSet], weights: Map
     levels = [level for level in LEVELS if level == CLEAN or level in (parsed.levels or LEVELS)]
     segmenter = load_segmenter(parsed.segmentation, parsed.device)
     return Trial(open_cases(sets, parsed.images), levels, methods, list(networks), segmenter, parsed.seed)
+
+
+def _own_rows(trial: Trial, kept: Path, made: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of all methods on trial; those that a killed command left, asked the same by the same code, count."""
+    from pipeline_lib.proof.judging import judge
+
+    pairs = {f"{case.set}/{case.image}/{level}": (case, level) for case in trial.cases for level in trial.levels}
+
+    def rows(name: str) -> Iterator[dict[str, Any]]:
+        return judge(*pairs[name], trial.methods, trial.segmenter, trial.seed)
+
+    shown = counted("images times levels", len(pairs), pairs)
+    asked = {**made, "code": code_digest("evaluate_restoration")}
+    return pd.DataFrame(kept_rows(kept, asked, shown, rows))
 
 
 def _plots(summary: pd.DataFrame) -> Iterator[Image.Image]:

@@ -14,8 +14,9 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,15 +25,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, max_pool2d, mse_loss, pad
 
+from pipeline_lib.io.tables import write_csv
 from pipeline_lib.proof.judging import judge
 from pipeline_lib.proof.levels import LEVELS, damaged
 from pipeline_lib.stages._bar import counted
 from pipeline_lib.stages._judging import asked_sets
+from pipeline_lib.stages._kept_rows import kept_rows
 from pipeline_lib.stages.evaluate_restoration import IMAGES, load_segmenter, open_cases
 
 Plane = NDArray[np.float32]
 
 NOISE = [name for name, level in LEVELS.items() if level.kind == "noise"]
+ASKED = ("seed", "segmentation", "careamics", "epochs", "steps")  # what rows depend on, beside image and level
 EVERY = 4  # rows and columns from one masked pixel to the next
 NEIGHBOURS = torch.tensor([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]) / 6
 MULTIPLE = 4  # pixels: sides the U-Net takes
@@ -56,33 +60,42 @@ def main() -> None:
     asked = parser.parse_args()
     cases = open_cases(asked_sets(asked.folders, asked.config), asked.images)
     segmenter = load_segmenter(asked.segmentation, asked.device)
-    pairs = [(case, level) for case in cases for level in asked.levels]
-    images = [damaged(case, level, asked.seed) for case, level in pairs]
-    void = noise2void(images, asked.careamics, asked.epochs) if asked.careamics else [None] * len(images)
-    rows = []
-    for (case, level), image, by_void in counted("images", len(pairs), zip(pairs, images, void, strict=True)):
-        restored = {} if by_void is None else {"noise2void": {f"{asked.epochs} epochs": by_void}}
-        if asked.steps:
-            by_self = noise2self(image, asked.steps, asked.seed, torch.device(asked.device))
-            restored["noise2self"] = {f"{asked.steps} steps": by_self}
+    pairs = {f"{case.set}/{case.image}/{level}": (case, level) for level in asked.levels for case in cases}
+
+    def rows(name: str) -> Iterator[dict[str, Any]]:
+        case, level = pairs[name]
+        restored = restored_by_itself(damaged(case, level, asked.seed), asked)
         methods = {
             method: {setting: lambda *_, known=known: known for setting, known in settings.items()}
             for method, settings in restored.items()
         }
-        rows += judge(case, level, methods, segmenter, asked.seed)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(asked.out, index=False)
+        return judge(case, level, methods, segmenter, asked.seed)
+
+    question = {name: str(value) for name, value in vars(asked).items() if name in ASKED}
+    kept = asked.out.with_suffix(".partial.jsonl")
+    write_csv(pd.DataFrame(kept_rows(kept, question, counted("images", len(pairs), pairs), rows)), asked.out)
+    kept.unlink()
 
 
-def noise2void(images: Sequence[Plane], python: str, epochs: int) -> list[Plane]:
-    """Each image restored by a network trained on it alone, by careamics in another Python."""
+def restored_by_itself(image: Plane, asked: argparse.Namespace) -> dict[str, dict[str, Plane]]:
+    """Method -> setting -> an image (Y, X), restored by a network that has seen nothing else."""
+    restored = {}
+    if asked.careamics:
+        restored["noise2void"] = {f"{asked.epochs} epochs": noise2void(image, asked.careamics, asked.epochs)}
+    if asked.steps:
+        by_self = noise2self(image, asked.steps, asked.seed, torch.device(asked.device))
+        restored["noise2self"] = {f"{asked.steps} steps": by_self}
+    return restored
+
+
+def noise2void(image: Plane, python: str, epochs: int) -> Plane:
+    """The image (Y, X) restored by a network trained on it alone, by careamics in another Python."""
     with tempfile.TemporaryDirectory() as name:
-        paths = [Path(name) / f"{number:04d}.npy" for number in range(len(images))]
-        for path, image in zip(paths, images, strict=True):
-            np.save(path, image)
+        np.save(Path(name) / "0000.npy", image)
         script = str(Path(__file__).with_name("noise2void.py"))
         subprocess.run([python, script, name, "--epochs", str(epochs)], check=True)
-        return [np.load(path.with_suffix(".restored.npy")) for path in paths]
+        restored: Plane = np.load(Path(name) / "0000.restored.npy")
+        return restored
 
 
 def noise2self(image: Plane, steps: int, seed: int, device: torch.device) -> Plane:
