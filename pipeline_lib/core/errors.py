@@ -26,6 +26,12 @@ class NoImages(DataTrouble):
     kind = "no image"
 
 
+class FaultyWell(DataTrouble):
+    """The microscope itself says that images of a well failed."""
+
+    kind = "failed at the microscope"
+
+
 class UnequalImages(DataTrouble):
     """Images that belong together differ in size or number type."""
 

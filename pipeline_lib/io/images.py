@@ -41,9 +41,26 @@ def read_planes(path: Path) -> NDArray[Any]:
         planes = np.empty((len(pages), *first.shape), first.dtype)
         for plane, page in zip(planes, pages, strict=True):
             plane[...] = page.asarray()
-        if not np.isfinite(planes).all():
-            raise ValueError("some pixels are infinite or not a number")
+        _check_finite(planes)
     return planes
+
+
+def read_page(path: Path, number: int) -> NDArray[Any]:
+    """One page of a TIFF file, counted from 0, as (1, Y, X); what the other pages are does not matter.
+
+    Raises:
+        UnreadableImage: The file is missing, cut off or damaged, has no such page, or it is no grey plane.
+        OSError: The disk or network failed, which says nothing about the file.
+    """
+    with open_tiff(path) as tif:
+        if number >= len(tif.pages):
+            raise ValueError(f"page {number + 1} is asked for, and the file has {len(tif.pages)}")
+        page = tif.pages[number].aspage()
+        _check_kind([page])
+        _check_segments(page, number, tif.filehandle.size)
+        plane = page.asarray()[None]
+        _check_finite(plane)
+    return plane
 
 
 @contextmanager
@@ -96,6 +113,11 @@ def _check_kind(pages: list[tifffile.TiffPage]) -> None:
         raise ValueError(f"a page has the shape {shape}: expected one grey plane (Y, X), not colour or a volume")
     if dtype not in NUMBER_TYPES:
         raise ValueError(f"the number type is {dtype}: expected one of {', '.join(NUMBER_TYPES)}")
+
+
+def _check_finite(planes: NDArray[Any]) -> None:
+    if not np.isfinite(planes).all():
+        raise ValueError("some pixels are infinite or not a number")
 
 
 def _check_stack(tif: tifffile.TiffFile, count: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import Manifest
 from pipeline_lib.io.commit import committed
+from pipeline_lib.io.vendors import AUTO
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -33,8 +34,8 @@ def is_current(manifest: Manifest, folder: Path, format: str, pattern: str) -> b
     A file that is added, removed or renamed changes the modification time of its directory; one `stat` per directory
     sees it. A file written in place does not: its content is not part of a manifest.
     """
-    source = (folder.as_posix(), format, pattern)
-    if source != (manifest.folder, manifest.format, manifest.pattern):
+    found = manifest.format if format == AUTO else format
+    if (folder.as_posix(), found, pattern) != (manifest.folder, manifest.format, manifest.pattern):
         return False
     try:
         return all((folder / path).stat().st_mtime_ns == time for path, time in manifest.directories)

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
-from pipeline_lib.core.errors import MissingImages, NoImages, UnequalImages
+from pipeline_lib.core.errors import FaultyWell, MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.io.arrays import DamagedArray, read_array
 from pipeline_lib.io.commit import committed, discard, sweep
-from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import read_info, stored_fingerprint, write_field, write_histograms, write_well
-from pipeline_lib.io.vendors import READERS
+from pipeline_lib.io.raw_images import path_of, position_of, read_image
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Job, make_current
 
@@ -50,7 +49,7 @@ class Ingest:
         return sorted({(file.channel, file.z) for file in self.manifest.files})
 
     def wanted(self, well: str) -> str:
-        files = [(file.path, *_size_and_time(self._path(file))) for file in self.manifest.of_well(well)]
+        files = [(file.path, *_size_and_time(path_of(self.manifest, file))) for file in self.manifest.of_well(well)]
         return self.job.fingerprint(files=files, info=self.info.of_wells())
 
     def stored(self, well: str) -> str | None:
@@ -95,6 +94,8 @@ class Ingest:
 
     def complete(self, well: str) -> tuple[ImageFile, ...]:
         """The files of a well, if every field and time point has every channel and plane of the plate."""
+        if reason := self.manifest.faulty.get(well):
+            raise FaultyWell(f"well {well}: {reason}")
         files = self.manifest.of_well(well)
         if not files:
             raise NoImages(f"well {well} has no image in {self.manifest.folder}")
@@ -119,8 +120,7 @@ class Ingest:
         counts = [frame.shape[1] for frame in frames]
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
-        described = READERS[self.manifest.format].describe(self._path(files[0]))
-        return Pixels(field, np.stack(frames), described.stage_position)
+        return Pixels(field, np.stack(frames), position_of(self.manifest, files[0].well, field))
 
     def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""
@@ -138,16 +138,13 @@ class Ingest:
         return planes.max(axis=0, keepdims=True) if self.settings.projection == "max" else planes
 
     def _planes(self, file: ImageFile) -> NDArray[np.generic]:
-        planes = read_planes(self._path(file))
+        planes = read_image(self.manifest, file)
         expected = (*self.info.shape, self.info.dtype)
         if (*planes.shape[1:], planes.dtype.name) != expected:
             raise UnequalImages(
                 f"{file.path} is {planes.shape[1:]} {planes.dtype.name}; its plate is {expected[:2]} {expected[2]}"
             )
         return planes
-
-    def _path(self, file: ImageFile) -> Path:
-        return Path(self.manifest.folder) / file.path
 
 
 @dataclass(frozen=True)

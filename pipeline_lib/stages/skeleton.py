@@ -16,13 +16,13 @@ from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.core.colours import channel_colour
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.histograms import histogram, merge, percentiles
-from pipeline_lib.core.manifest import Manifest
+from pipeline_lib.core.manifest import ChannelFacts, ImageFile, Manifest
 from pipeline_lib.io.arrays import LARGEST_SHARD
-from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import OURS, create_plate, read_attributes
-from pipeline_lib.io.vendors import READERS, ImageInfo
+from pipeline_lib.io.raw_images import describe_image, read_image
+from pipeline_lib.io.vendors import ImageInfo
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 
@@ -48,14 +48,14 @@ def skeleton(job: Job) -> None:
 def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
     """What holds for every field of the plate, from a sample of its files."""
     samples = {channel: _sample(manifest, channel) for channel in manifest.channels}
-    images = {channel: _readable(Path(manifest.folder), paths) for channel, paths in samples.items()}
+    images = {channel: _readable(manifest, files) for channel, files in samples.items()}
     found = [image for of_channel in images.values() for image in of_channel]
     if not found:
         raise DataTrouble(
             f"plate {manifest.plate}: none of {sum(map(len, samples.values()))} sampled images is readable"
         )
     shape, dtype = Counter((image.shape, image.dtype.name) for image in found).most_common(1)[0][0]
-    described = [_describe(manifest, paths) for paths in samples.values()]
+    described = [_describe(manifest, files) for files in samples.values()]
     pixel_sizes = [d.pixel_size for d in described if d is not None and d.pixel_size is not None]
     channels = [
         _channel(manifest, settings, index, images[channel], described[index])
@@ -69,7 +69,7 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
         fields=len({file.field for file in manifest.files}),
         times=len({file.time for file in manifest.files}),
         channels=tuple(channels),
-        pixel_size=settings.pixel_size or (pixel_sizes[0] if pixel_sizes else None),
+        pixel_size=settings.pixel_size or manifest.facts.pixel_size or next(iter(pixel_sizes), None),
         shape=(shape[0], shape[1]),
         dtype=dtype,
     )
@@ -97,30 +97,30 @@ def file_count(manifest: Manifest, info: PlateInfo) -> str:
     return f"{wells} wells, {fields} fields, {len(info.channels)} channels: {total:,} files will be written"
 
 
-def _sample(manifest: Manifest, channel: str) -> list[str]:
+def _sample(manifest: Manifest, channel: str) -> list[ImageFile]:
     """Evenly spaced files of a channel."""
-    paths = [file.path for file in manifest.files if file.channel == channel]
-    chosen = np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int)
-    return [paths[index] for index in chosen]
+    files = [file for file in manifest.files if file.channel == channel]
+    chosen = np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).astype(int)
+    return [files[index] for index in chosen]
 
 
-def _readable(folder: Path, paths: Sequence[str]) -> list[NDArray[np.generic]]:
+def _readable(manifest: Manifest, files: Sequence[ImageFile]) -> list[NDArray[np.generic]]:
     """Middle planes (Y, X) of those files that can be read."""
     planes = []
-    for path in paths:
+    for file in files:
         try:
-            stack = read_planes(folder / path)
+            stack = read_image(manifest, file)
         except DataTrouble:
             continue
         planes.append(stack[len(stack) // 2])
     return planes
 
 
-def _describe(manifest: Manifest, paths: Sequence[str]) -> ImageInfo | None:
+def _describe(manifest: Manifest, files: Sequence[ImageFile]) -> ImageInfo | None:
     """What the metadata of the first readable file say."""
-    for path in paths:
+    for file in files:
         try:
-            return READERS[manifest.format].describe(Path(manifest.folder) / path)
+            return describe_image(manifest, file)
         except DataTrouble:
             continue
     return None
@@ -135,7 +135,8 @@ def _channel(
 ) -> Channel:
     vendor_id = manifest.channels[index]
     name = settings.channel_name(vendor_id, manifest.channel_names)
-    wavelength = told.wavelength if told else None
+    indexed = manifest.channel_facts.get(vendor_id, ChannelFacts())
+    wavelength = indexed.emission_nm or (told.wavelength if told else None)
     chosen = settings.channels[vendor_id].colour if vendor_id in settings.channels else None
     return Channel(
         id=vendor_id,

@@ -199,7 +199,7 @@ def test_all_faults_of_a_sheet_and_its_plates_are_told_at_once(screen: Screen) -
     expected = [
         "plate 'twice' is listed 2 times",
         "plate id '../out': letters, digits",
-        "plate format: unknown raw format 'czi': known are imagexpress, pattern",
+        "plate format: unknown raw format 'czi': known are auto, ",
         "plate gone: there is no folder",
         "off.csv: not on a plate of 2 x 3 wells (A01 to B03): P24",
         "off.csv: doses in column 'dose' that are not plain numbers: 'x' (A02)",

@@ -6,12 +6,13 @@ A new format is a module with a `READER` and a line in `READERS`. Importing this
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.core.manifest import ImageFile, Manifest, Position
 from pipeline_lib.core.wells import plate_shape, row_column
-from pipeline_lib.io.vendors.base import ImageInfo, Reader, Scan
+from pipeline_lib.io.vendors.base import STORE_FILES, ImageInfo, Listing, Reader, Scan, list_folder
 from pipeline_lib.io.vendors.imagexpress import READER as IMAGEXPRESS
 from pipeline_lib.io.vendors.pattern import READER as PATTERN
 
@@ -21,6 +22,8 @@ READERS: dict[str, Reader] = {
     "imagexpress": IMAGEXPRESS,
     "pattern": PATTERN,
 }
+AUTO = "auto"
+"""Instead of a format: the one that recognises the folder."""
 _SHOWN = 3
 
 
@@ -31,7 +34,7 @@ def reader_of(format: str) -> Reader:  # noqa: A002 - the word of the plate shee
         ValueError: No such format.
     """
     if format not in READERS:
-        raise ValueError(f"unknown raw format {format!r}: known are {', '.join(sorted(READERS))}")
+        raise ValueError(f"unknown raw format {format!r}: known are {AUTO}, {', '.join(sorted(READERS))}")
     return READERS[format]
 
 
@@ -41,35 +44,80 @@ def scan_plate(plate: str, folder: Path, format: str, pattern: str) -> Manifest:
     Args:
         plate: Its id, for the manifest and for messages.
         folder: The raw folder, searched with all below it.
-        format: A key of `READERS`.
+        format: A key of `READERS`, or "auto".
         pattern: The expression of the format `pattern`; other formats do not use it.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: Unknown format, unusable pattern, no image found, or several files for one plane.
+        ValueError: Unknown format, unusable pattern or index file, no image found, several files for one plane, or,
+            for "auto", two formats or none that recognise the folder.
     """
-    reader = reader_of(format)
+    if format != AUTO:
+        reader_of(format)
     _check_folder(plate, folder)
-    scan = reader.scan(folder, pattern)
+    listing = list_folder(folder)
+    found_format = _recognised(plate, folder, listing) if format == AUTO else format
+    scan = _present(READERS[found_format].scan(folder, listing, pattern), listing)
     if not scan.files:
-        raise ValueError(_nothing_found(plate, folder, format, pattern, scan.listing.paths))
+        raise ValueError(_nothing_found(plate, folder, found_format, pattern, listing.paths))
     _check_unique(plate, scan.files)
-    files = _in_order(_ranked(scan.files))
+    return _manifest(plate, folder, found_format, pattern, scan, listing)
+
+
+def _recognised(plate: str, folder: Path, listing: Listing) -> str:
+    """The one format whose names these are."""
+    fitting = sorted(name for name, reader in READERS.items() if reader.recognises(listing))
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(sorted(READERS))
+    if fitting:
+        raise ValueError(
+            f"plate {plate}: {folder} looks like {len(fitting)} formats: {', '.join(fitting)}. Name one of them as its "
+            "format on the plate sheet"
+        )
+    examples = f", such as {', '.join(listing.paths[:_SHOWN])}" if listing.paths else ""
+    raise ValueError(
+        f"plate {plate}: the {len(listing.paths)} files in {folder} are of no format that is recognised by itself"
+        f"{examples}. Name its format on the plate sheet: {known}; `pattern` reads file names by an expression of yours"
+    )
+
+
+def _present(scan: Scan, listing: Listing) -> Scan:
+    """Without the wells of which no file is there: an index often lists more than was exported."""
+    there = set(listing.paths)
+    stores = tuple(path.removesuffix(path.rpartition("/")[2]) for path in listing.named(*STORE_FILES))
+    wells = {file.well for file in scan.files if file.path in there or (stores and file.path.startswith(stores))}
+    absent = {file.well for file in scan.files} - wells
+    files = tuple(file for file in scan.files if file.well in wells)
+    return replace(scan, files=files, selected=(*scan.selected, *absent))
+
+
+def _manifest(plate: str, folder: Path, found_format: str, pattern: str, scan: Scan, listing: Listing) -> Manifest:
+    ranks = _ranks(file.field for file in scan.files)
+    files = _in_order(_ranked(scan.files, ranks))
     wells = {file.well for file in files}
     rows, columns = _shape(scan.shape, wells)
     return Manifest(
         plate=plate,
         folder=folder.as_posix(),
-        format=format,
+        format=found_format,
         channels=tuple(sorted({file.channel for file in files}, key=_channel_order)),
         rows=rows,
         columns=columns,
         files=files,
         missing=tuple(sorted(set(scan.selected) - wells, key=row_column)),
-        directories=scan.listing.directories,
-        channel_names=dict(scan.channel_names),
+        directories=tuple(sorted({**dict(listing.directories), **dict(scan.directories)}.items())),
         pattern=pattern,
+        channel_facts=dict(scan.channels),
+        facts=scan.facts,
+        positions={well: _ranked_places(places, ranks) for well, places in scan.positions.items() if well in wells},
+        faulty={well: reason for well, reason in scan.faulty.items() if well in wells},
+        profiles=dict(scan.profiles),
     )
+
+
+def _ranked_places(places: Mapping[int, Position], ranks: Mapping[int, int]) -> dict[int, Position]:
+    return {ranks[number]: place for number, place in places.items() if number in ranks}
 
 
 def _check_folder(plate: str, folder: Path) -> None:
@@ -110,15 +158,11 @@ def _check_unique(plate: str, files: Iterable[ImageFile]) -> None:
         )
 
 
-def _ranked(files: tuple[ImageFile, ...]) -> list[ImageFile]:
+def _ranked(files: tuple[ImageFile, ...], fields: Mapping[int, int]) -> list[ImageFile]:
     """The same files with fields, time points and planes counted from 0 without gaps, over the whole plate."""
-    fields = _ranks(file.field for file in files)
     times = _ranks(file.time for file in files)
     planes = _ranks(file.z for file in files)
-    return [
-        ImageFile(file.well, fields[file.field], file.channel, times[file.time], planes[file.z], file.path)
-        for file in files
-    ]
+    return [ImageFile(f.well, fields[f.field], f.channel, times[f.time], planes[f.z], f.path, f.page) for f in files]
 
 
 def _ranks(numbers: Iterable[int]) -> dict[int, int]:

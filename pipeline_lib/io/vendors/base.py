@@ -8,9 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.core.manifest import ImageFile
+from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts, Position, Profile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STORE_FILES = ("zarr.json", ".zgroup")
+"""A directory that holds one of these is a Zarr store: it is listed, and not searched."""
 
 
 @dataclass(frozen=True)
@@ -18,23 +25,43 @@ class Listing:
     """All files below a folder and the directories they lie in; no hidden names (`.DS_Store`, `._A01.tif`)."""
 
     paths: tuple[str, ...]
-    """Relative, with forward slashes, sorted."""
+    """Relative, with forward slashes, sorted. Of a Zarr store only its metadata file, `store/zarr.json` or
+    `store/.zgroup`."""
     directories: tuple[tuple[str, int], ...]
     """(relative path, modification time in ns, taken before the directory was read), sorted; "." is the folder."""
+
+    def named(self, *names: str) -> tuple[str, ...]:
+        """The paths whose last part is one of `names`, in whatever case."""
+        wanted = {name.lower() for name in names}
+        return tuple(path for path in self.paths if path.rpartition("/")[2].lower() in wanted)
+
+    def ending(self, *endings: str) -> tuple[str, ...]:
+        """The paths that end with one of `endings`, in whatever case."""
+        return tuple(path for path in self.paths if path.lower().endswith(tuple(end.lower() for end in endings)))
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the names and index files of a folder say. No image has been opened."""
+    """What the names and index files of a folder say. No image has been opened.
 
-    listing: Listing
+    All numbers of fields, time points and planes are still the vendor's own. A file that an index names and that is not
+    in the listing is kept, so that its well is known to lack it.
+    """
+
     files: tuple[ImageFile, ...]
-    """`field`, `time` and `z` still carry the vendor's own numbers."""
     shape: tuple[int, int] | None = None
     """(rows, columns) of the plate, from an index file."""
     selected: tuple[str, ...] = ()
     """Wells an index file announces."""
-    channel_names: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, ChannelFacts] = field(default_factory=dict)
+    facts: PlateFacts = field(default_factory=PlateFacts)
+    positions: Mapping[str, Mapping[int, Position]] = field(default_factory=dict)
+    """Well -> field -> where it lies, in the directions of the image: y grows downwards, x to the right."""
+    faulty: Mapping[str, str] = field(default_factory=dict)
+    """Well -> why its images are no good, as the index says."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    directories: tuple[tuple[str, int], ...] = ()
+    """Directories read beyond those of the listing, such as the wells of a Zarr store."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +81,43 @@ class ImageInfo:
     channel_name: str | None = None
 
 
+def describe_tiff(path: Path) -> ImageInfo:
+    """The metadata of one TIFF file.
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    from pipeline_lib.io.vendors.tiff import describe
+
+    return describe(path)
+
+
+def read_tiff(path: Path, page: int | None) -> NDArray[Any]:
+    """(Z, Y, X): one page of a TIFF file, or all of them.
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    from pipeline_lib.io.images import read_page, read_planes
+
+    return read_planes(path) if page is None else read_page(path, page)
+
+
 @dataclass(frozen=True)
 class Reader:
     """One raw format."""
 
-    scan: Callable[[Path, str], Scan]
-    """(folder, pattern) -> what is there, by names and index files only."""
-    describe: Callable[[Path], ImageInfo]
-    """The metadata of one file; imports what it needs when it is called."""
+    scan: Callable[[Path, Listing, str], Scan]
+    """(folder, what it holds, pattern) -> what is there, by names and index files only;
+    a ValueError says what is wrong."""
+    recognises: Callable[[Listing], bool]
+    """Whether the names in a folder are those of this format."""
     expects: str
     """The names this format looks for, in words, for error messages."""
+    describe: Callable[[Path], ImageInfo] = describe_tiff
+    """The metadata of one file; imports what it needs when it is called."""
+    read: Callable[[Path, int | None], NDArray[Any]] = read_tiff
+    """(path, page) -> (Z, Y, X)."""
 
 
 def list_folder(folder: Path) -> Listing:
@@ -88,8 +142,38 @@ def list_folder(folder: Path) -> Listing:
 
 
 def _entries(directory: Path) -> Iterator[tuple[str, bool]]:
-    """(name, is a directory) of everything in one directory that is not hidden."""
+    """(name, is a directory) of everything in one directory that is not hidden; of a Zarr store its metadata file."""
     with os.scandir(directory) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                yield entry.name, entry.is_dir()
+        found = {entry.name: entry.is_dir() for entry in entries}
+    if store := next((name for name in STORE_FILES if name in found), None):
+        yield store, False
+        return
+    yield from ((name, is_directory) for name, is_directory in found.items() if not name.startswith("."))
+
+
+def beside(index: str, name: str) -> str:
+    """The path of a file that the index file `index` names, both relative to the plate's folder.
+
+    Raises:
+        ValueError: The name leads out of the folder that the index lies in.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not name or path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
+        raise ValueError(f"{index} names the file {name!r}; a name below its own folder is expected")
+    return str(PurePosixPath(index).parent / path)
+
+
+def only_index(folder: Path, paths: tuple[str, ...]) -> str:
+    """The one index file among `paths`.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
+        raise ValueError(f"{folder} holds no index file")
+    raise ValueError(
+        f"{folder} holds {len(paths)} index files, so several measurements: {', '.join(paths[:3])}. "
+        "Name the folder of one of them"
+    )

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline_lib.core.manifest import ImageFile
+from pipeline_lib.core.manifest import ChannelFacts, ImageFile
 from pipeline_lib.core.wells import parse_well, well_name
-from pipeline_lib.io.vendors.base import Reader, Scan, list_folder
-from pipeline_lib.io.vendors.tiff import describe
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, only_index
 
 # The GUID follows the number before it without a separator (`_w1` + `1D01380B-...`), but its length is fixed, so a
 # match of the whole name can split the two in one way only. Some exports write it as `_[GUID]`. The first well that
@@ -31,13 +30,12 @@ _TIME_POINT = re.compile(r"(?:^|/)TimePoint_([0-9]+)/", re.IGNORECASE)
 _Z_STEP = re.compile(r"(?:^|/)ZStep_([0-9]+)/", re.IGNORECASE)
 
 
-def scan(folder: Path, pattern: str) -> Scan:  # noqa: ARG001 - the names are MetaXpress's own
+def scan(folder: Path, listing: Listing, pattern: str) -> Scan:  # noqa: ARG001 - the names are MetaXpress's own
     """The images of one measurement. `pattern` is not used.
 
     Raises:
         ValueError: The folder holds more than one measurement.
     """
-    listing = list_folder(folder)
     planes: list[ImageFile] = []
     projections: list[ImageFile] = []
     for path in listing.paths:
@@ -47,13 +45,12 @@ def scan(folder: Path, pattern: str) -> Scan:  # noqa: ARG001 - the names are Me
         step = _Z_STEP.search(path)
         (planes if step else projections).append(_image_file(path, match, step))
     _check_one_measurement(folder, (*planes, *projections))
-    index = _read_index(folder, [path for path in listing.paths if path.lower().endswith(".htd")])
+    index = _read_index(folder, listing.ending(".htd"))
     return Scan(
-        listing,
         (*planes, *_without_planes(projections, planes)),
         shape=index.shape,
         selected=index.selected,
-        channel_names=index.channel_names,
+        channels={wave: ChannelFacts(name) for wave, name in index.channel_names.items()},
     )
 
 
@@ -99,16 +96,11 @@ class _Index:
     channel_names: Mapping[str, str] = field(default_factory=dict)
 
 
-def _read_index(folder: Path, paths: list[str]) -> _Index:
+def _read_index(folder: Path, paths: tuple[str, ...]) -> _Index:
     """The only index file among `paths`; an empty index where there is none."""
     if not paths:
         return _Index()
-    if len(paths) > 1:
-        raise ValueError(
-            f"{folder} holds {len(paths)} index files, so several measurements: {', '.join(paths[:3])}. "
-            "Name the folder of one of them"
-        )
-    content = (folder / paths[0]).read_bytes()
+    content = (folder / only_index(folder, paths)).read_bytes()
     try:
         return _parse_index(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -137,4 +129,14 @@ def _numbered(values: Mapping[str, list[str]], key: str) -> list[tuple[str, list
     return [(name.removeprefix(key), row) for name, row in values.items() if re.fullmatch(rf"{key}[1-9][0-9]*", name)]
 
 
-READER = Reader(scan, describe, expects="names like plate_A01_s1_w1.tif, with or without site, wavelength and GUID")
+def recognises(listing: Listing) -> bool:
+    """An index file, or names that no other format has."""
+    return bool(listing.ending(".htd")) or any(_has_own_name(path) for path in listing.paths)
+
+
+def _has_own_name(path: str) -> bool:
+    match = _NAME.fullmatch(path)
+    return match is not None and (match["wavelength"] is not None or match["site"] is not None)
+
+
+READER = Reader(scan, recognises, expects="names like plate_A01_s1_w1.tif, with or without site, wavelength and GUID")

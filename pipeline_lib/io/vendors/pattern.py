@@ -16,21 +16,19 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import ImageFile
 from pipeline_lib.core.wells import parse_well, well_name
-from pipeline_lib.io.vendors.base import Reader, Scan, list_folder
-from pipeline_lib.io.vendors.tiff import describe
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan
 
 _GROUPS = {"well", "row", "column", "channel", "field", "site", "z", "time"}
 _SHOWN = 3
 
 
-def scan(folder: Path, pattern: str) -> Scan:
+def scan(folder: Path, listing: Listing, pattern: str) -> Scan:
     """The files of `folder` whose relative path ends with a match of `pattern`.
 
     Raises:
         ValueError: The expression is not usable, or what it captures is not a well or a number; all faults at once.
     """
     expression = compile_pattern(pattern)
-    listing = list_folder(folder)
     files, faults = [], []
     for path in listing.paths:
         if match := expression.search(path):
@@ -44,7 +42,7 @@ def scan(folder: Path, pattern: str) -> Scan:
             f"the pattern {pattern!r} matches {len(files) + len(faults)} files in {folder}, "
             f"but cannot be right for {len(faults)} of them:\n  " + "\n  ".join(faults[:_SHOWN]) + more
         )
-    return Scan(listing, tuple(files))
+    return Scan(tuple(files))
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -104,4 +102,9 @@ def _number(given: dict[str, str], name: str) -> int:
     return int(text)
 
 
-READER = Reader(scan, describe, expects="the paths that the setting `ingest.pattern` matches")
+def recognises(_: Listing) -> bool:
+    """Never: only the user knows that file names are to be read by an expression."""
+    return False
+
+
+READER = Reader(scan, recognises, expects="the paths that the setting `ingest.pattern` matches")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.manifest import ImageFile, Manifest
-from pipeline_lib.io.vendors import READERS, ImageInfo
+from pipeline_lib.io.raw_images import describe_image, path_of
+from pipeline_lib.io.vendors import ImageInfo
 
 AT_ONCE = 16  # files; what takes time is waiting for a file server
 WIDE = ("uint32", "int32", "float32")
@@ -38,11 +38,11 @@ def look_at_files(manifest: Manifest) -> list[RawFile]:
 
 
 def _look(manifest: Manifest, file: ImageFile) -> RawFile:
-    path = Path(manifest.folder) / file.path
+    path = path_of(manifest, file)
     try:
         if not path.stat().st_size:
             return RawFile(file, "empty", told="0 bytes")
-        info = READERS[manifest.format].describe(path)
+        info = describe_image(manifest, file)
     except (FileNotFoundError, NotADirectoryError) as error:
         return RawFile(file, "missing", told=str(error.strerror))
     except DataTrouble as error:

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.core.manifest import ImageFile, Manifest
+from pipeline_lib.core.manifest import ChannelFacts, ImageFile, Manifest, PlateFacts, Profile
 
 small = st.integers(0, 30)
-files = st.builds(ImageFile, st.sampled_from(["A01", "B03", "AA12"]), small, st.text(), small, small, st.text())
+files = st.builds(
+    ImageFile, st.sampled_from(["A01", "B03", "AA12"]), small, st.text(), small, small, st.text(), st.none() | small
+)
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+pairs = st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+told = st.none() | st.text()
 manifests = st.builds(
     Manifest,
     plate=st.text(),
@@ -23,8 +28,18 @@ manifests = st.builds(
     files=st.lists(files).map(tuple),
     missing=st.lists(st.text()).map(tuple),
     directories=st.lists(st.tuples(st.text(), st.integers(0, 2**63))).map(tuple),
-    channel_names=st.dictionaries(st.text(), st.text()),
     pattern=st.text(),
+    channel_facts=st.dictionaries(st.text(), st.builds(ChannelFacts, told, numbers, numbers, numbers), max_size=3),
+    facts=st.builds(PlateFacts, numbers, numbers, numbers, numbers, numbers, told, told, told),
+    positions=st.dictionaries(st.text(), st.dictionaries(small, pairs, max_size=3), max_size=3),
+    faulty=st.dictionaries(st.text(), st.text(), max_size=3),
+    profiles=st.dictionaries(
+        st.text(),
+        st.builds(
+            Profile, st.lists(st.lists(st.floats(-9, 9)).map(tuple)).map(tuple), pairs, pairs, st.text(), st.text()
+        ),
+        max_size=3,
+    ),
 )
 
 
@@ -45,8 +60,8 @@ def test_wells_keep_the_order_of_the_files() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "Expecting value"), ("{}", "version"), ('{"version":0}', "version 0, this code reads"),
-     ("[]", ""), ('{"version":1}', "files")],
+    [("", "Expecting value"), ("{}", "version"), ('{"version":1}', "version 1, this code reads"),
+     ("[]", ""), ('{"version":2}', "files")],
 )  # fmt: skip
 def test_anything_else_is_refused_with_advice(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=r"not a manifest.*delete it") as caught:

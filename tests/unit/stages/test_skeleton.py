@@ -98,8 +98,8 @@ def test_only_a_sample_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from pipeline_lib.stages import skeleton as module
 
     opened: list[str] = []
-    real = module.read_planes
-    monkeypatch.setattr(module, "read_planes", lambda path: opened.append(path.name) or real(path))
+    real = module.read_image
+    monkeypatch.setattr(module, "read_image", lambda of, file: opened.append(file.path) or real(of, file))
     plate_info(scanned(tmp_path / "raw"), IngestSettings())
     assert len(opened) == SAMPLE
     assert {"A01_f1_c1.tif", "A48_f1_c1.tif"} <= set(opened)

@@ -1,0 +1,43 @@
+"""The images that a manifest names, whatever their format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipeline_lib.core.manifest import ImageFile, Manifest, Position
+from pipeline_lib.io.vendors import READERS, ImageInfo
+
+
+def path_of(manifest: Manifest, file: ImageFile) -> Path:
+    """Where a file lies."""
+    return Path(manifest.folder) / file.path
+
+
+def read_image(manifest: Manifest, file: ImageFile) -> NDArray[Any]:
+    """The planes of one file of a plate, (Z, Y, X).
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    return READERS[manifest.format].read(path_of(manifest, file), file.page)
+
+
+def describe_image(manifest: Manifest, file: ImageFile) -> ImageInfo:
+    """What one file says of itself.
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    return READERS[manifest.format].describe(path_of(manifest, file))
+
+
+def position_of(manifest: Manifest, well: str, field: int) -> Position | None:
+    """Where a field lies: as the index file says, else as its first image does; None where nobody says."""
+    told = manifest.positions.get(well, {}).get(field)
+    if told is not None:
+        return told
+    first = next((file for file in manifest.of_well(well) if file.field == field), None)
+    return None if first is None else describe_image(manifest, first).stage_position
