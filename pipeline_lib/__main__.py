@@ -27,6 +27,7 @@ class Stage(NamedTuple):
 
 STAGES = {
     "skeleton": Stage("ingest", "write the plate and row groups of the OME-Zarr plate"),
+    "illuminate": Stage("ingest", "tell how unevenly each channel of the plate is lit"),
     "ingest": Stage("ingest", "convert a batch of wells to OME-Zarr"),
     "complete": Stage("ingest", "list the committed wells in the plate"),
     "calibrate": Stage("segment", "choose intensity ranges and object diameters for the plate"),

@@ -8,9 +8,10 @@ from pathlib import Path
 from pipeline_lib.core.wells import row_column, well_name
 
 BATCH_STAGES = ("ingest", "restore", "segment", "measure")
-PLATE_STAGES = ("skeleton", "complete", "calibrate", "prepare", "aggregate", "report", "conclude")
+PLATE_STAGES = ("skeleton", "illuminate", "complete", "calibrate", "prepare", "aggregate", "report", "conclude")
 RESTORING_STAGES = ("prepare", "restore", "conclude")  # only where a channel is restored
-SHARED_STAGES = ("skeleton", "ingest", "complete")  # the same for all analyses of a plate
+LIGHT_STAGES = ("illuminate",)  # only where images are corrected for uneven light
+SHARED_STAGES = ("skeleton", "illuminate", "ingest", "complete")  # the same for all analyses of a plate
 ANALYSES = "analyses"
 WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
 HISTOGRAMS = "histograms"  # array beside the fields of a well
@@ -44,6 +45,11 @@ class PlatePaths:
     @property
     def calibration(self) -> Path:
         return self.home / "calibration.json"
+
+    @property
+    def illumination(self) -> Path:
+        """The folder that tells how unevenly each channel is lit."""
+        return self.folder / "illumination"
 
     @property
     def raw(self) -> Path:

@@ -41,6 +41,7 @@ CARRIERS = {
     "__init__.py",
     "settings/__init__.py",
     "settings/base.py",
+    "settings/ingest.py",
     "settings/plate.py",
     "settings/restoration.py",
     "settings/restore.py",

@@ -25,7 +25,7 @@ from pipeline_lib.io.platesheets import is_setting, read_plate_sheet
 from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.io.weights import checksums
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, LIGHT_STAGES, PLATE_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.settings import Section, Settings
 from pipeline_lib.settings.faults import fault_words
 
@@ -85,7 +85,14 @@ class Plate:
         return self._existing(PLATE_STAGES)
 
     def _existing(self, stages: Sequence[str]) -> tuple[str, ...]:
-        return tuple(stage for stage in stages if self.settings.restore.is_on or stage not in RESTORING_STAGES)
+        left_out = () if self.settings.restore.is_on else RESTORING_STAGES
+        without_light = () if self.settings.ingest.illumination.is_on else LIGHT_STAGES
+        return tuple(stage for stage in stages if stage not in (*left_out, *without_light))
+
+    @property
+    def light(self) -> list[str]:
+        """The record of the stage that tells how the plate is lit, if its images are corrected."""
+        return [str(self.paths.record(stage, WHOLE_PLATE)) for stage in LIGHT_STAGES if stage in self.plate_stages]
 
     def reads_restored(self, stage: str) -> bool:
         """Whether a stage reads restored images."""

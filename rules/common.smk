@@ -120,6 +120,11 @@ def last_readers_of_restored(wildcards):
     return PLATES[wildcards.plate].last_readers
 
 
+def light_of(wildcards):
+    """The record that tells how the plate at hand is lit, if its images are corrected for it."""
+    return PLATES[wildcards.plate].light
+
+
 def retry_of(stage):
     """The order to try the batch's quarantined wells again, if it has any and the run is to retry them."""
     return (

@@ -1,5 +1,6 @@
 # REQUIRED INPUTS  results/<plate>/manifest.json (made while the Snakefile is parsed) and the raw files it names
-# OUTPUTS          results/<plate>/raw.ome.zarr, told of by records/skeleton, records/ingest and records/complete
+# OUTPUTS          results/<plate>/raw.ome.zarr, told of by records/skeleton, records/ingest and records/complete;
+#                  where images are corrected, results/<plate>/illumination and records/illuminate
 
 
 rule skeleton:
@@ -33,11 +34,43 @@ rule skeleton:
         """
 
 
+rule illuminate:
+    """Tell how unevenly each channel is lit, once per plate, where images are corrected for it."""
+    input:
+        manifest=PLATE + "/manifest.json",
+        skeleton=PLATE + "/records/skeleton/plate.json",
+    output:
+        record=PLATE + "/records/illuminate/plate.json",
+    params:
+        settings=settings_of("ingest"),
+        code=code_digest("illuminate"),
+    log:
+        PLATE + "/logs/illuminate/plate.log",
+    benchmark:
+        PLATE + "/benchmarks/illuminate/plate.tsv"
+    resources:
+        mem_mb=memory_of("illuminate"),
+        runtime=minutes_of("illuminate"),
+    conda:
+        "../envs/cpu.yaml"
+    shell:
+        r"""
+        python -m pipeline_lib illuminate \
+            --plate "$(dirname {input.manifest:q})" \
+            --settings {params.settings:q} \
+            --threads {threads} \
+            --memory {resources.mem_mb} \
+            --minutes {resources.runtime} \
+            --record {output.record:q} 2>&1 | tee {log:q}
+        """
+
+
 rule ingest:
     """Convert a batch of wells from vendor files to OME-Zarr."""
     input:
         manifest=PLATE + "/manifest.json",
         skeleton=PLATE + "/records/skeleton/plate.json",
+        light=light_of,
         retry=retry_of("ingest"),
     output:
         record=PLATE + "/records/ingest/{batch}.json",

@@ -22,6 +22,7 @@ class Need:
 
 NEEDS = {
     "skeleton": Need(2000, 30),
+    "illuminate": Need(2000, 60),
     "ingest": Need(3000, 60, seconds_per_field=1.5),
     "complete": Need(1000, 10),
     "calibrate": Need(4000, 30, threads=4, gpu=True),

@@ -20,6 +20,17 @@ def plate_faults(manifest: Manifest, settings: Settings) -> Iterator[str]:
     for channel, weights in settings.restore.weights().items():
         yield from _weights(f"restore.channels.{channel}.weights", weights, RESTORES)
     yield from _restoration(settings)
+    yield from _light(manifest, settings)
+
+
+def _light(manifest: Manifest, settings: Settings) -> Iterator[str]:
+    """Channels without a profile of the microscope's, where that is asked for."""
+    lacking = [channel for channel in manifest.channels if channel not in manifest.profiles]
+    if settings.ingest.illumination.method == "vendor" and lacking:
+        yield (
+            f"ingest.illumination.method: vendor is asked for, and the raw files have no profile of channel "
+            f"{', '.join(lacking)}; allowed: estimated, none"
+        )
 
 
 def _channels(manifest: Manifest, settings: Settings) -> Iterator[str]:

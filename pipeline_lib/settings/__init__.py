@@ -9,13 +9,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, scheduling, sections
+from pipeline_lib.settings.ingest import SYNTHETIC_PATTERN, ChannelSettings, IlluminationSettings, IngestSettings
 from pipeline_lib.settings.plate import (
-    SYNTHETIC_PATTERN,
     AggregateSettings,
-    ChannelSettings,
     FeatureGroup,
     GrowLabels,
-    IngestSettings,
     LabelSettings,
     MeasureSettings,
     NetworkLabels,
@@ -28,7 +26,8 @@ from pipeline_lib.settings.training import DRAWN_LABELS, AugmentSettings, Learni
 
 __all__ = [
     "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelRestoration",
-    "ChannelSettings", "FeatureGroup", "GrowLabels", "Images", "IngestSettings", "LabelSettings", "LearningSettings",
+    "ChannelSettings", "FeatureGroup", "GrowLabels", "IlluminationSettings", "Images", "IngestSettings",
+    "LabelSettings", "LearningSettings",
     "MeasureSettings", "NetworkLabels", "NetworkSection", "Percentiles", "ReportSettings", "RestorationTrainSettings",
     "RestoreSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
     "sections",

@@ -2,60 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline_lib.core.catalogue import DEFAULT_MODEL
 from pipeline_lib.core.platemap import PlateMapColumns
-from pipeline_lib.core.wells import PLATE_FORMATS
 from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, check_percentiles, later, scheduling
 from pipeline_lib.settings.restore import Images
-
-SYNTHETIC_PATTERN = (
-    r"(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}[0-9]{2})_s(?P<field>[0-9]+)_w(?P<channel>[A-Za-z0-9]+)\.tiff?$"
-)
-
-
-class ChannelSettings(Section):
-    """How one channel of the microscope is called and shown."""
-
-    name: str = Field(description="Name in the OME-Zarr plate and in feature columns, such as DNA or GFP")
-    colour: str | None = Field(
-        None, pattern="^[0-9A-Fa-f]{6}$", description="Display colour, RRGGBB; by default from wavelength or name"
-    )
-
-
-class IngestSettings(Section):
-    """Raw vendor files to one OME-Zarr plate."""
-
-    wells_per_job: PositiveInt = scheduling(24, "Wells that one job converts")
-    pattern: str = Field(
-        SYNTHETIC_PATTERN,
-        description="Format `pattern`: regular expression over relative paths with the named groups well (or row and "
-        "column), channel, and optionally field, z, time",
-    )
-    projection: Literal["max", "keep"] = Field("max", description="Z planes: maximum projection, or keep them all")
-    plate_format: Literal[6, 12, 24, 48, 96, 384, 1536] | None = Field(
-        None, description="Wells of the plate; by default as the index file says, or the smallest that holds the images"
-    )
-    channels: dict[str, ChannelSettings] = Field(
-        default_factory=dict, description="Channel id in the raw files -> name and colour"
-    )
-    pixel_size: PositiveFloat | None = Field(
-        None, description="Micrometres per pixel; by default what the raw files say"
-    )
-
-    def plate_shape(self, found: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of the plate; `found`: those of the manifest."""
-        return PLATE_FORMATS[self.plate_format] if self.plate_format else found
-
-    def channel_name(self, channel: str, indexed: Mapping[str, str]) -> str:
-        """What the channel with this id is called: as chosen here, else as the index file says, else by its id."""
-        if channel in self.channels:
-            return self.channels[channel].name
-        return indexed.get(channel) or (f"Channel{channel}" if channel.isdigit() else channel)
 
 
 class NetworkLabels(Section):

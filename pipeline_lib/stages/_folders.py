@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.records import read_json
-from pipeline_lib.paths import ANALYSES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import ANALYSES, LIGHT_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 
 
 def add_plates(parser: argparse.ArgumentParser, analysis: str = "a named analysis (default: the plain one)") -> None:
@@ -40,9 +40,10 @@ def is_restored(plate: PlatePaths) -> bool:
 
 
 def stages_there(plate: PlatePaths, stages: Iterable[str]) -> list[str]:
-    """Those of some stages that an analysis has: no stage of restoration where nothing was ever restored."""
+    """Those of some stages that an analysis has: no stage of restoration where nothing was ever restored, and so on."""
     left_out = () if is_restored(plate) else RESTORING_STAGES
-    return [stage for stage in stages if stage not in left_out]
+    without_light = () if plate.illumination.exists() else LIGHT_STAGES
+    return [stage for stage in stages if stage not in (*left_out, *without_light)]
 
 
 def deleted_wells(plate: PlatePaths) -> set[str]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_lib.arrays.illumination import Illumination, correct
+from pipeline_lib.arrays.projection import projected
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
@@ -20,6 +22,7 @@ from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.io.arrays import DamagedArray, read_array
 from pipeline_lib.io.commit import committed, discard, sweep
+from pipeline_lib.io.illumination import read_illumination, told_of_illumination
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import read_info, stored_fingerprint, write_field, write_histograms, write_well
@@ -48,9 +51,24 @@ class Ingest:
         """(channel, z) of the plate: every field has all of them at every time point."""
         return sorted({(file.channel, file.z) for file in self.manifest.files})
 
+    @cached_property
+    def light_fingerprint(self) -> str | None:
+        """That of the plate's illumination, by which images are corrected."""
+        told: str | None = told_of_illumination(self.job.plate.illumination).get("fingerprint")
+        return told
+
+    @cached_property
+    def lights(self) -> dict[str, Illumination]:
+        """Channel id -> the light its images are corrected for; empty where they are not."""
+        if not self.settings.illumination.is_on:
+            return {}
+        stored = read_illumination(self.job.plate.illumination)
+        return {channel: Illumination(flat, dark) for channel, (flat, dark) in stored.items()}
+
     def wanted(self, well: str) -> str:
         files = [(file.path, *_size_and_time(path_of(self.manifest, file))) for file in self.manifest.of_well(well)]
-        return self.job.fingerprint(files=files, info=self.info.of_wells())
+        light = {"light": self.light_fingerprint} if self.settings.illumination.is_on else {}
+        return self.job.fingerprint(files=files, info=self.info.of_wells(), **light)
 
     def stored(self, well: str) -> str | None:
         return stored_fingerprint(self.job.plate.raw_well(well))
@@ -133,9 +151,10 @@ class Ingest:
         return np.stack([np.broadcast_to(stack, (planes, *stack.shape[1:])) for stack in stacks])
 
     def _stack(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
-        """The planes (Z, Y, X) of one channel, projected if the settings say so."""
+        """The planes (Z, Y, X) of one channel, corrected and projected as the settings say."""
         planes = np.concatenate([self._planes(file) for file in sorted(files, key=lambda file: file.z)])
-        return planes.max(axis=0, keepdims=True) if self.settings.projection == "max" else planes
+        light = self.lights.get(files[0].channel)
+        return projected(planes if light is None else correct(planes, light), self.settings.projection)
 
     def _planes(self, file: ImageFile) -> NDArray[np.generic]:
         planes = read_image(self.manifest, file)

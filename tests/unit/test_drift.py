@@ -161,7 +161,7 @@ def test_a_rule_calls_its_own_verb_with_its_own_settings_and_leaves_its_own_reco
     assert f'runtime=minutes_of("{stage}")' in text
     assert ("gpu=" in text) == NEEDS[stage].gpu
     assert ('threads: NEEDS["' in text) == (NEEDS[stage].threads > 1)
-    assert ("--wells" in text) == (stage != "skeleton")
+    assert ("--wells" in text) == (stage not in ("skeleton", "illuminate"))
 
 
 @pytest.mark.parametrize("name", ["default", "slurm"])

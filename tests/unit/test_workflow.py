@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.core.wells import row_column, well_name
-from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, RESTORING_STAGES, PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, LIGHT_STAGES, PLATE_STAGES, RESTORING_STAGES, PlatePaths
 from pipeline_lib.settings import (
     GrowLabels,
     IngestSettings,
@@ -100,7 +100,11 @@ def test_wells_that_are_only_announced_are_wells_too(screen: Screen) -> None:
     assert screen.load().plates["P1"].wells == ("A01", "A02", "B01", "B02")
     index = screen.folder / "indexed" / "x.HTD"
     index.parent.mkdir()
-    index.write_text('"XWells", 12\n"YWells", 8\n"WellsSelection3", ' + ", ".join(["FALSE"] * 4 + ["TRUE"] * 1) + "\n")
+    chosen = {
+        row: ", ".join("TRUE" if (row, column) == (3, 5) else "FALSE" for column in range(1, 13)) for row in range(1, 9)
+    }
+    selection = "".join(f'"WellsSelection{row}", {cells}\n' for row, cells in chosen.items())
+    index.write_text(f'"XWells", 12\n"YWells", 8\n{selection}"EndFile"\n')
     (index.parent / "x_A01_s1_w1.TIF").touch()
     screen.sheet("P1\tindexed\timagexpress\t\t{segment: {labels: {nuclei: {channels: [Channel1]}}}}")
     assert screen.load().plates["P1"].wells == ("A01", "C05")
@@ -479,7 +483,7 @@ def test_a_finished_plate_has_its_report_and_every_record() -> None:
     records = [path.removeprefix("results/P1/records/") for path in targets[5:]]
     assert sorted(records) == sorted(
         [
-            *(f"{stage}/plate.json" for stage in PLATE_STAGES if stage not in RESTORING_STAGES),
+            *(f"{stage}/plate.json" for stage in PLATE_STAGES if stage not in (*RESTORING_STAGES, *LIGHT_STAGES)),
             *("ingest/A01-A02.json", "ingest/B01-B01.json", "measure/A01-B01.json"),
             *("segment/A01-A01.json", "segment/A02-A02.json", "segment/B01-B01.json"),
         ]

@@ -12,15 +12,31 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import ImageFile, Manifest, Position
 from pipeline_lib.core.wells import plate_shape, row_column
-from pipeline_lib.io.vendors.base import STORE_FILES, ImageInfo, Listing, Reader, Scan, list_folder
+from pipeline_lib.io.vendors.base import STORE_FILES, ImageInfo, Listing, NoIndexError, Reader, Scan, list_folder
+from pipeline_lib.io.vendors.bioio import READER as BIOIO
+from pipeline_lib.io.vendors.cellinsight import READER as CELLINSIGHT
+from pipeline_lib.io.vendors.cellvoyager import READER as CELLVOYAGER
 from pipeline_lib.io.vendors.imagexpress import READER as IMAGEXPRESS
+from pipeline_lib.io.vendors.incell import READER as INCELL
+from pipeline_lib.io.vendors.ngff import READER as NGFF
+from pipeline_lib.io.vendors.ome_tiff import READER as OME_TIFF
+from pipeline_lib.io.vendors.operetta import READER as OPERETTA
 from pipeline_lib.io.vendors.pattern import READER as PATTERN
+from pipeline_lib.io.vendors.scanr import READER as SCANR
 
 __all__ = ["READERS", "ImageInfo", "Reader", "Scan", "reader_of", "scan_plate"]
 
 READERS: dict[str, Reader] = {
+    "bioio": BIOIO,
+    "cellinsight": CELLINSIGHT,
+    "cellvoyager": CELLVOYAGER,
     "imagexpress": IMAGEXPRESS,
+    "incell": INCELL,
+    "ngff": NGFF,
+    "ome-tiff": OME_TIFF,
+    "operetta": OPERETTA,
     "pattern": PATTERN,
+    "scanr": SCANR,
 }
 AUTO = "auto"
 """Instead of a format: the one that recognises the folder."""
@@ -57,7 +73,10 @@ def scan_plate(plate: str, folder: Path, format: str, pattern: str) -> Manifest:
     _check_folder(plate, folder)
     listing = list_folder(folder)
     found_format = _recognised(plate, folder, listing) if format == AUTO else format
-    scan = _present(READERS[found_format].scan(folder, listing, pattern), listing)
+    try:
+        scan = _present(READERS[found_format].scan(folder, listing, pattern), listing)
+    except NoIndexError:
+        scan = Scan(())
     if not scan.files:
         raise ValueError(_nothing_found(plate, folder, found_format, pattern, listing.paths))
     _check_unique(plate, scan.files)

@@ -75,10 +75,21 @@ class ImageInfo:
     pixel_size: float | None = None
     """Micrometres; pixels are square."""
     stage_position: tuple[float, float] | None = None
-    """(y, x) in micrometres, in the stage's own directions."""
+    """(y, x) in micrometres, as the file has it; of MetaXpress in the directions of the image (see `metaseries`)."""
     wavelength: float | None = None
     """Emission, in nanometres."""
     channel_name: str | None = None
+    exposure_ms: float | None = None
+    magnification: float | None = None
+    numerical_aperture: float | None = None
+    z_position: float | None = None
+    """Of the focus, in micrometres."""
+    z_step: float | None = None
+    """Micrometres between the planes of its stack, or of the stack that it is a projection of."""
+    acquired: str | None = None
+    """ISO 8601 date and time."""
+    instrument: str | None = None
+    """Its serial number."""
 
 
 def describe_tiff(path: Path) -> ImageInfo:
@@ -163,16 +174,21 @@ def beside(index: str, name: str) -> str:
     return str(PurePosixPath(index).parent / path)
 
 
+class NoIndexError(ValueError):
+    """A folder without the index file of its format."""
+
+
 def only_index(folder: Path, paths: tuple[str, ...]) -> str:
     """The one index file among `paths`.
 
     Raises:
-        ValueError: There is none, or more than one.
+        NoIndexError: There is none.
+        ValueError: There are several.
     """
     if len(paths) == 1:
         return paths[0]
     if not paths:
-        raise ValueError(f"{folder} holds no index file")
+        raise NoIndexError(f"{folder} holds no index file")
     raise ValueError(
         f"{folder} holds {len(paths)} index files, so several measurements: {', '.join(paths[:3])}. "
         "Name the folder of one of them"

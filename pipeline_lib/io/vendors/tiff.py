@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
@@ -14,13 +17,24 @@ if TYPE_CHECKING:
     import tifffile
 
 
+_MILLISECONDS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3}
+_EXPOSURE = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]+)?) *({'|'.join(_MILLISECONDS)})\b")
+
+
 class Facts(NamedTuple):
-    """What one kind of metadata tells; see `ImageInfo` for units."""
+    """What one kind of metadata tells: the fields of `ImageInfo` of the same names."""
 
     pixel_size: float | None = None
     stage_position: tuple[float, float] | None = None
     wavelength: float | None = None
     channel_name: str | None = None
+    exposure_ms: float | None = None
+    magnification: float | None = None
+    numerical_aperture: float | None = None
+    z_position: float | None = None
+    z_step: float | None = None
+    acquired: str | None = None
+    instrument: str | None = None
 
 
 def describe(path: Path) -> ImageInfo:
@@ -39,10 +53,7 @@ def describe(path: Path) -> ImageInfo:
             shape=(len(pages), height, width),
             dtype=str(pages[0].dtype),
             bit_depth=pages[0].bitspersample,
-            pixel_size=facts.pixel_size,
-            stage_position=facts.stage_position,
-            wavelength=facts.wavelength,
-            channel_name=facts.channel_name,
+            **facts._asdict(),
         )
 
 
@@ -60,11 +71,19 @@ def _facts(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> Facts:
 
 
 def metaseries(xml: str) -> Facts:
-    """The properties MetaMorph and MetaXpress write: `<prop id="..." value="..."/>`."""
+    """The properties MetaMorph and MetaXpress write: `<prop id="..." value="..."/>`, and `<custom-prop>` alike.
+
+    `stage-position-x` and `-y` (micrometres) grow to the right and downwards in the image, as they do on the plate seen
+    from above: in real plates y grows with the row of the well and x with its column, neighbouring sites join at the
+    edges this says, and a well's wall is seen as its upper arc at the smaller y. `wavelength` is the emission. The
+    exposure is a line of the `Description`, "Exposure: 15 ms". `_MagSetting_` is the objective's name, "20X Plan Apo".
+    `Z Projection Step Size` is the distance of planes: each projection has it, and most planes of a stack.
+    """
     root = _parse(xml)
     if root is None:
         return Facts()
     values = {prop.get("id", ""): prop.get("value", "") for prop in root.iter("prop")}
+    custom = {prop.get("id", ""): prop.get("value", "") for prop in root.iter("custom-prop")}
     calibrated = values.get("spatial-calibration-state", "on") == "on"
     unit = values.get("spatial-calibration-units", "") if calibrated else ""
     return Facts(
@@ -72,9 +91,41 @@ def metaseries(xml: str) -> Facts:
             _length(values.get("spatial-calibration-y"), unit), _length(values.get("spatial-calibration-x"), unit)
         ),
         stage_position=_position(_number(values.get("stage-position-y")), _number(values.get("stage-position-x"))),
-        wavelength=_number(values.get("wavelength")) or None,
+        wavelength=_positive(values.get("wavelength")),
         channel_name=values.get("_IllumSetting_") or values.get("image-name") or None,
+        exposure_ms=_exposure(values.get("Description", ""), custom.get("Exposure Time", "")),
+        magnification=_magnification(values.get("_MagSetting_", "")),
+        numerical_aperture=_positive(values.get("_MagNA_")),
+        z_position=_number(values.get("z-position")),
+        z_step=_positive(custom.get("Z Projection Step Size")),
+        acquired=_iso_time(values.get("acquisition-time-local", "")),
+        instrument=custom.get("Instrument Serial Number") or None,
     )
+
+
+def _exposure(description: str, alone: str) -> float | None:
+    """In milliseconds: from the line of a description, else from a property of its own."""
+    lines = [line.strip() for line in description.splitlines()]
+    told = [line.removeprefix("Exposure:").strip() for line in lines if line.startswith("Exposure:")]
+    match = next(filter(None, map(_EXPOSURE.match, [*told, alone.strip()])), None)
+    time = _positive(match[1]) if match else None
+    return round(time * _MILLISECONDS[match[2]], 9) if match and time else None
+
+
+def _magnification(objective: str) -> float | None:
+    """From the name of an objective, "20X Plan Apo Lambda"."""
+    match = re.match(r"\s*([0-9]+(?:\.[0-9]+)?) *[xX]\b", objective)
+    return _positive(match[1]) if match else None
+
+
+def _iso_time(text: str) -> str | None:
+    """ISO 8601 from "20230221 10:41:58.061", the microscope's local time; no zone is told."""
+    for form in ("%Y%m%d %H:%M:%S.%f", "%Y%m%d %H:%M:%S"):
+        try:
+            return datetime.strptime(text.strip(), form).isoformat(timespec="milliseconds")
+        except ValueError:
+            continue
+    return None
 
 
 def ome(xml: str) -> Facts:
@@ -104,7 +155,7 @@ def _parse(xml: str) -> ElementTree.Element | None:
     """The root of a description, None where it is damaged: an image is worth more than its metadata."""
     try:
         return ElementTree.fromstring(xml.strip("\0 \r\n"))
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError):  # ValueError: text that is no Unicode
         return None
 
 
@@ -133,7 +184,14 @@ def _length(text: str | None, unit: str) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
+    """A finite number."""
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
+
+
+def _positive(text: str | None) -> float | None:
+    number = _number(text)
+    return number if number is not None and number > 0 else None

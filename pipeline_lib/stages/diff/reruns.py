@@ -19,6 +19,7 @@ from pipeline_lib.workflow import Plate
 
 BEFORE = {
     "skeleton": "",
+    "illuminate": "skeleton",
     "ingest": "skeleton",
     "complete": "ingest",
     "calibrate": "complete",
@@ -33,6 +34,7 @@ BEFORE = {
 """Stage -> the stage whose records are the inputs of its rule, in the order of the workflow."""
 SECTION = {
     "skeleton": "ingest",
+    "illuminate": "ingest",
     "complete": "ingest",
     "calibrate": "segment",
     "prepare": "restore",
@@ -182,6 +184,8 @@ def _inputs(plate: Plate, stage: str, batch: str) -> dict[str, Path]:
         shared = set(plate.records_sharing(before, stage, batch))
         records = {name: path for name, path in records.items() if str(path) in shared}
     given = {"plate map": plate.plate_map} if stage == "aggregate" and plate.plate_map else {}
+    if stage == "ingest" and plate.light:
+        given = {"illumination": Path(plate.light[0])}
     return {"manifest": plate.paths.manifest, **given, **records}
 
 

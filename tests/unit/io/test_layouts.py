@@ -20,7 +20,19 @@ every_layout = pytest.mark.parametrize("layout", sorted(LAYOUTS))
 
 # What a format has no words for: facts of the plate, facts of channels, positions of fields, size of the plate.
 SILENT = {
+    "cellinsight": {*PlateFacts.__slots__, *ChannelFacts.__slots__, "positions", "shape"},
+    "cellvoyager": {"numerical_aperture"},
+    "incell": {"acquired"},  # the index has the time of the clock, without a zone
+    "imagexpress": {*PlateFacts.__slots__, *ChannelFacts.__slots__, "positions"} - {"name"},  # only its images say them
+    "imagexpress_export": {*PlateFacts.__slots__, *ChannelFacts.__slots__, "positions", "shape"},
+    # OME-NGFF has the start as seconds from 1970, without the time zone.
+    "ngff": {*PlateFacts.__slots__, *ChannelFacts.__slots__} - {"pixel_size", "z_step", "time_step", "name"},
+    "ome-tiff": {"plate_type"},
     "pattern": {*PlateFacts.__slots__, *ChannelFacts.__slots__, "positions", "shape"},
+    "scanr": {
+        *{"acquired", "instrument", "magnification", "numerical_aperture"},
+        *{"excitation_nm", "emission_nm", "positions"},
+    },
 }
 
 

@@ -54,7 +54,7 @@ def test_metaseries() -> None:
         "spatial__calibration__x": "0.65", "spatial__calibration__y": "0.65", "spatial__calibration__units": "um",
         "stage__position__x": "-10.5", "stage__position__y": "20", "wavelength": "447", "image__name": "DAPI-2",
     }  # fmt: skip
-    assert metaseries(prop(**values)) == Facts(0.65, (20.0, -10.5), 447.0, "DAPI-2")
+    assert metaseries(prop(**values)) == Facts(0.65, (20.0, -10.5), 447.0, "DAPI-2", exposure_ms=15.0)
     assert metaseries(prop(**values, _IllumSetting_="DAPI")).channel_name == "DAPI"
     assert metaseries(prop(**values | {"spatial__calibration__state": "off"})).pixel_size is None
     assert metaseries(prop(**values | {"spatial__calibration__units": "pixel"})).pixel_size is None

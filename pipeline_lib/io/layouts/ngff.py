@@ -1,0 +1,96 @@
+"""An OME-Zarr plate, OME-NGFF 0.5, as `<plate>.ome.zarr`: one array for each field, one chunk for each plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.core.wells import well_name
+from pipeline_lib.io.arrays import create_array
+from pipeline_lib.io.layouts.base import Image, Layout, Measurement
+from pipeline_lib.io.ngff import Channel, PlateInfo, display_metadata, image_metadata, plate_metadata, well_metadata
+from pipeline_lib.io.plate import write_group
+from pipeline_lib.paths import well_path
+
+_AXES = "tczyx"
+
+
+def write_field(raw: Path, plate: Measurement, well: str, field: int, image: Image) -> list[Path]:
+    """One array of all axes; the files of its planes."""
+    group = _store(raw, plate) / well_path(well) / str(field)
+    height, width = image.shape[-2:]
+    create_array(group / "0", image, tuple(_AXES), (1, 1, 1, height, width), shards=None)[:] = image
+    write_group(group, {"ome": image_attributes(plate, well, field)})
+    times, channels, planes = (range(size) for size in image.shape[:3])
+    return [group / f"0/c/{t}/{c}/{z}/0/0" for c, t, z in product(channels, times, planes)]
+
+
+def write_index(raw: Path, plate: Measurement) -> None:
+    """The groups of the plate, its rows and wells."""
+    store = _store(raw, plate)
+    for row in range(plate.rows):
+        write_group(store / well_name(row, 0).rstrip("0123456789"), {})
+    for well in plate.wells:
+        write_group(store / well_path(well), {"ome": well_metadata(range(len(plate.positions)))})
+    write_group(store, {"ome": plate_attributes(plate)})
+
+
+def plate_attributes(plate: Measurement) -> dict[str, Any]:
+    """What the group of the plate says; `starttime` counts seconds from 1970."""
+    attributes = plate_metadata(_info(plate), plate.wells)
+    if plate.facts.acquired is not None:
+        start = int(datetime.fromisoformat(plate.facts.acquired).timestamp())
+        attributes["plate"]["acquisitions"][0]["starttime"] = start
+    return attributes
+
+
+def image_attributes(plate: Measurement, well: str, field: int) -> dict[str, Any]:
+    """What the group of a field says."""
+    info = _info(plate)
+    attributes = image_metadata(f"{well}/{field}", _AXES, [1], info.pixel_size)
+    [multiscale] = attributes["multiscales"]
+    facts = plate.facts
+    known = {"t": facts.time_step, "z": facts.z_step, "y": facts.pixel_size, "x": facts.pixel_size}
+    units = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
+    axes = [_with_unit(axis, units, known) for axis in multiscale["axes"]]
+    scale = [known.get(axis) or 1.0 for axis in _AXES]
+    changes = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": _corner(plate, field)}]
+    described = {**multiscale, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": changes}]}
+    return {**attributes, "multiscales": [described], "omero": display_metadata(info)}
+
+
+def _with_unit(axis: Mapping[str, str], units: Mapping[str, str], known: Mapping[str, float | None]) -> dict[str, str]:
+    """An axis, with a unit where its scale is known."""
+    plain = {key: value for key, value in axis.items() if key != "unit"}
+    return {**plain, "unit": units[axis["name"]]} if known.get(axis["name"]) else plain
+
+
+def _corner(plate: Measurement, field: int) -> list[float]:
+    """Where the first pixel of a field lies; positions are those of its middle."""
+    places = zip(plate.positions[field], plate.shape[-2:], strict=True)
+    return [0.0, 0.0, 0.0, *(place - (size - 1) / 2 * (plate.facts.pixel_size or 1.0) for place, size in places)]
+
+
+def _info(plate: Measurement) -> PlateInfo:
+    """The plate as the rest of the library knows it."""
+    top = float(np.iinfo(plate.dtype).max) if np.issubdtype(plate.dtype, np.integer) else 1.0
+    channels = [
+        Channel(str(number), channel.name or str(number), "FFFFFF", (0.0, top))
+        for number, channel in enumerate(plate.channels)
+    ]
+    return PlateInfo(
+        plate.plate, plate.rows, plate.columns, len(plate.positions), plate.shape[0], tuple(channels),
+        plate.facts.pixel_size, plate.shape[-2:], plate.dtype,
+    )  # fmt: skip
+
+
+def _store(raw: Path, plate: Measurement) -> Path:
+    return raw / f"{plate.plate}.ome.zarr"
+
+
+LAYOUT = Layout("ngff", write_field, write_index)
