@@ -198,7 +198,7 @@ def save_zarr(
     levels: by how many pixels of the finest level, which is first, one of theirs stands for along y and x. more: what
     else is told of the image; that it is one of labels, for instance.
     """
-    described = image_metadata(output.stem, axes, list(levels), pixel_size=None)
+    described = image_metadata(output.stem, axes, list(levels), {})
     described["multiscales"] = [_sized(pyramid, size) for pyramid in described["multiscales"]]
     with committed(output) as temporary:
         write_group(temporary, {"ome": {**described, **more}})

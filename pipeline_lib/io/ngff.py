@@ -10,13 +10,11 @@ from pipeline_lib.core.wells import row_column, well_name
 from pipeline_lib.paths import well_path
 
 VERSION = "0.5"
-AXES = {
-    "t": {"name": "t", "type": "time"},
-    "c": {"name": "c", "type": "channel"},
-    "z": {"name": "z", "type": "space"},  # no unit: the files do not tell how far planes are apart
-    "y": {"name": "y", "type": "space", "unit": "micrometer"},
-    "x": {"name": "x", "type": "space", "unit": "micrometer"},
-}
+TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
+
+Sizes = Mapping[str, float | None]
+"""Axis -> how far one step along it is, in its unit of `UNITS`; None, or no entry, where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class PlateInfo:
-    """What holds for every field of a plate. shape: (Y, X); pixel_size: micrometres, None where nobody knows it."""
+    """What holds for every field of a plate.
+
+    shape: (Y, X). pixel_size and z_step: micrometres; time_step: seconds; None where nobody knows them.
+    """
 
     name: str
     rows: int
@@ -43,6 +44,13 @@ class PlateInfo:
     pixel_size: float | None
     shape: tuple[int, int]
     dtype: str
+    z_step: float | None = None
+    time_step: float | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """How far one step along each axis is."""
+        return {"t": self.time_step, "z": self.z_step, "y": self.pixel_size, "x": self.pixel_size}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,9 +95,9 @@ def well_metadata(fields: Sequence[int]) -> dict[str, Any]:
     return {"version": VERSION, "well": {"images": images}}
 
 
-def image_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
+def image_metadata(name: str, axes: str, steps: Sequence[float], sizes: Sizes) -> dict[str, Any]:
     """A pyramid. axes: such as "cyx"; steps: size of a pixel of each level, in pixels of level 0."""
-    return {"version": VERSION, "multiscales": [_multiscale(name, axes, steps, pixel_size)]}
+    return {"version": VERSION, "multiscales": [_multiscale(name, axes, steps, sizes)]}
 
 
 def display_metadata(info: PlateInfo) -> dict[str, Any]:
@@ -108,27 +116,29 @@ def _window(channel: Channel, dtype: str) -> dict[str, float]:
     return {"min": low, "max": high, "start": start, "end": end}
 
 
-def label_metadata(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
+def label_metadata(name: str, axes: str, steps: Sequence[float], sizes: Sizes) -> dict[str, Any]:
     """A label image, which belongs to the image two groups above."""
-    described = image_metadata(name, axes, steps, pixel_size)
+    described = image_metadata(name, axes, steps, sizes)
     return {**described, "image-label": {"source": {"image": "../../"}}}
 
 
-def _multiscale(name: str, axes: str, steps: Sequence[float], pixel_size: float | None) -> dict[str, Any]:
-    described = [dict(AXES[axis]) for axis in axes]
-    if pixel_size is None:
-        for axis in described:
-            axis.pop("unit", None)
+def _multiscale(name: str, axes: str, steps: Sequence[float], sizes: Sizes) -> dict[str, Any]:
     datasets = [
-        {"path": str(level), "coordinateTransformations": _transformations(axes, step, pixel_size or 1.0)}
+        {"path": str(level), "coordinateTransformations": _transformations(axes, step, sizes)}
         for level, step in enumerate(steps)
     ]
-    return {"name": name, "axes": described, "datasets": datasets}
+    return {"name": name, "axes": [_axis(axis, sizes) for axis in axes], "datasets": datasets}
 
 
-def _transformations(axes: str, step: float, pixel_size: float) -> list[dict[str, Any]]:
+def _axis(axis: str, sizes: Sizes) -> dict[str, str]:
+    unit = {"unit": UNITS[axis]} if sizes.get(axis) else {}
+    return {"name": axis, "type": TYPES[axis], **unit}
+
+
+def _transformations(axes: str, step: float, sizes: Sizes) -> list[dict[str, Any]]:
     """From pixels of a level to the world. A coarse pixel lies in the middle of those it stands for."""
-    scale = {"type": "scale", "scale": [step * pixel_size if axis in "yx" else 1.0 for axis in axes]}
-    middle = (step - 1) / 2 * pixel_size
-    translation = {"type": "translation", "translation": [middle if axis in "yx" else 0.0 for axis in axes]}
-    return [scale, translation] if step > 1 else [scale]
+    known = [sizes.get(axis) or 1.0 for axis in axes]
+    steps = [step if axis in "yx" else 1.0 for axis in axes]
+    scale = {"type": "scale", "scale": [size * own for size, own in zip(known, steps, strict=True)]}
+    middles = [(own - 1) / 2 * size for size, own in zip(known, steps, strict=True)]
+    return [scale, {"type": "translation", "translation": middles}] if step > 1 else [scale]

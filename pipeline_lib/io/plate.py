@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,14 @@ from pipeline_lib.paths import HISTOGRAMS, label_name, labels_path, well_path
 OURS = "wellpose"  # our own block beside "ome" in the attributes of a group
 
 
-def create_plate(plate: Path, info: PlateInfo, fingerprint: str) -> None:
-    """Write the plate and row groups. Wells that are there already stay."""
+def create_plate(
+    plate: Path, info: PlateInfo, fingerprint: str, told: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write the plate and row groups. Wells that are there already stay. told: what else our own block says."""
     for row in range(info.rows):
         name = well_name(row, 0).rstrip("0123456789")
         write_group(plate / name, {})
-    ours = {"info": info.to_json(), "fingerprint": fingerprint}
+    ours = {"info": info.to_json(), "fingerprint": fingerprint, **told}
     write_group(plate, {"ome": plate_metadata(info, committed_wells(plate)), OURS: ours})
 
 
@@ -99,7 +102,7 @@ def write_well(well: Path, fields: Sequence[int], ours: Mapping[str, Any]) -> No
 def write_field(well: Path, field: int, levels: Sequence[NDArray[Any]], steps: Sequence[int], info: PlateInfo) -> None:
     """Write one field as a pyramid. levels: (T, C, Z, Y, X) each, finest first; steps: their pixel sizes."""
     axes = image_axes(info, planes=levels[0].shape[2])
-    described = image_metadata(f"{field}", axes, steps, info.pixel_size)
+    described = image_metadata(f"{field}", axes, steps, info.sizes)
     write_group(well / str(field), {"ome": {**described, "omero": display_metadata(info)}})
     for level, array in enumerate(levels):
         write_array(well / str(field) / str(level), _stored(array, "tczyx", axes), axes)
@@ -131,7 +134,7 @@ def commit_labels(
     for name, levels in labels.items():
         stored = label_name(name, analysis)
         with committed(group / stored) as temporary:
-            write_group(temporary, {"ome": label_metadata(stored, axes, steps, info.pixel_size)})
+            write_group(temporary, {"ome": label_metadata(stored, axes, steps, info.sizes)})
             for level, array in enumerate(levels):
                 write_array(temporary / str(level), _stored(array, "tyx", axes), axes)
     _list_labels(group, {**analyses_of(group), analysis: {**ours, "labels": list(labels)}})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ def skeleton(job: Job) -> None:
     info = with_kept_windows(plate_info(manifest, settings), job.plate.raw)
     log.info("skeleton %s: %s", job.name, file_count(manifest, info))
     wanted = job.fingerprint(info=info.of_wells())
-    create_plate(job.plate.raw, info, wanted)
+    create_plate(job.plate.raw, info, wanted, {"measurement": _measurement(manifest)})
     write_record(job, clock, {"fingerprint": wanted, "info": info.to_json()})
 
 
@@ -56,7 +57,6 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
         )
     shape, dtype = Counter((image.shape, image.dtype.name) for image in found).most_common(1)[0][0]
     described = [_describe(manifest, files) for files in samples.values()]
-    pixel_sizes = [d.pixel_size for d in described if d is not None and d.pixel_size is not None]
     channels = [
         _channel(manifest, settings, index, images[channel], described[index])
         for index, channel in enumerate(manifest.channels)
@@ -69,10 +69,24 @@ def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
         fields=len({file.field for file in manifest.files}),
         times=len({file.time for file in manifest.files}),
         channels=tuple(channels),
-        pixel_size=settings.pixel_size or manifest.facts.pixel_size or next(iter(pixel_sizes), None),
+        pixel_size=settings.pixel_size or manifest.facts.pixel_size or _first(described, "pixel_size"),
         shape=(shape[0], shape[1]),
         dtype=dtype,
+        z_step=manifest.facts.z_step or _first(described, "z_step"),
+        time_step=manifest.facts.time_step,
     )
+
+
+def _first(described: Sequence[ImageInfo | None], fact: str) -> float | None:
+    """What the first file that says it says of a fact."""
+    told = [getattr(info, fact) for info in described if info is not None]
+    return next((value for value in told if value is not None), None)
+
+
+def _measurement(manifest: Manifest) -> dict[str, Any]:
+    """What the microscope says of the plate and its channels, for the plate's own block."""
+    channels = {channel: asdict(facts) for channel, facts in manifest.channel_facts.items()}
+    return {"format": manifest.format, **asdict(manifest.facts), "channels": channels}
 
 
 def with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -52,22 +51,12 @@ def plate_attributes(plate: Measurement) -> dict[str, Any]:
 def image_attributes(plate: Measurement, well: str, field: int) -> dict[str, Any]:
     """What the group of a field says."""
     info = _info(plate)
-    attributes = image_metadata(f"{well}/{field}", _AXES, [1], info.pixel_size)
+    attributes = image_metadata(f"{well}/{field}", _AXES, [1], info.sizes)
     [multiscale] = attributes["multiscales"]
-    facts = plate.facts
-    known = {"t": facts.time_step, "z": facts.z_step, "y": facts.pixel_size, "x": facts.pixel_size}
-    units = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
-    axes = [_with_unit(axis, units, known) for axis in multiscale["axes"]]
-    scale = [known.get(axis) or 1.0 for axis in _AXES]
-    changes = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": _corner(plate, field)}]
-    described = {**multiscale, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": changes}]}
-    return {**attributes, "multiscales": [described], "omero": display_metadata(info)}
-
-
-def _with_unit(axis: Mapping[str, str], units: Mapping[str, str], known: Mapping[str, float | None]) -> dict[str, str]:
-    """An axis, with a unit where its scale is known."""
-    plain = {key: value for key, value in axis.items() if key != "unit"}
-    return {**plain, "unit": units[axis["name"]]} if known.get(axis["name"]) else plain
+    [dataset] = multiscale["datasets"]
+    corner = {"type": "translation", "translation": _corner(plate, field)}
+    placed = {**dataset, "coordinateTransformations": [*dataset["coordinateTransformations"], corner]}
+    return {**attributes, "multiscales": [{**multiscale, "datasets": [placed]}], "omero": display_metadata(info)}
 
 
 def _corner(plate: Measurement, field: int) -> list[float]:
@@ -85,7 +74,7 @@ def _info(plate: Measurement) -> PlateInfo:
     ]
     return PlateInfo(
         plate.plate, plate.rows, plate.columns, len(plate.positions), plate.shape[0], tuple(channels),
-        plate.facts.pixel_size, plate.shape[-2:], plate.dtype,
+        plate.facts.pixel_size, plate.shape[-2:], plate.dtype, plate.facts.z_step, plate.facts.time_step,
     )  # fmt: skip
 
 
