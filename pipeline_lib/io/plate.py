@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,14 +32,12 @@ from pipeline_lib.paths import HISTOGRAMS, label_name, labels_path, well_path
 OURS = "wellpose"  # our own block beside "ome" in the attributes of a group
 
 
-def create_plate(
-    plate: Path, info: PlateInfo, fingerprint: str, told: Mapping[str, Any] = MappingProxyType({})
-) -> None:
+def create_plate(plate: Path, info: PlateInfo, fingerprint: str, told: Mapping[str, Any] | None = None) -> None:
     """Write the plate and row groups. Wells that are there already stay. told: what else our own block says."""
     for row in range(info.rows):
         name = well_name(row, 0).rstrip("0123456789")
         write_group(plate / name, {})
-    ours = {"info": info.to_json(), "fingerprint": fingerprint, **told}
+    ours = {"info": info.to_json(), "fingerprint": fingerprint, **(told or {})}
     write_group(plate, {"ome": plate_metadata(info, committed_wells(plate)), OURS: ours})
 
 

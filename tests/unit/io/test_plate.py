@@ -275,21 +275,21 @@ def test_chunks_cover_each_side_in_nearly_equal_parts(size: int) -> None:
 
 def test_pixel_sizes_and_places_of_levels() -> None:
     """Pixels of 0.5 um: those of level 1 are 2 um, and the middle of the first lies 1.5 pixels, 0.75 um, further in."""
-    [multiscale] = image_metadata("0", "tczyx", [1, 4, 16], 0.5)["multiscales"]
+    [multiscale] = image_metadata("0", "tczyx", [1, 4, 16], {"y": 0.5, "x": 0.5, "z": 3.0})["multiscales"]
     found = [dataset["coordinateTransformations"] for dataset in multiscale["datasets"]]
-    assert found[0] == [{"type": "scale", "scale": [1.0, 1.0, 1.0, 0.5, 0.5]}]
+    assert found[0] == [{"type": "scale", "scale": [1.0, 1.0, 3.0, 0.5, 0.5]}]
     assert found[1] == [
-        {"type": "scale", "scale": [1.0, 1.0, 1.0, 2.0, 2.0]},
+        {"type": "scale", "scale": [1.0, 1.0, 3.0, 2.0, 2.0]},
         {"type": "translation", "translation": [0.0, 0.0, 0.0, 0.75, 0.75]},
     ]
     assert found[2][0]["scale"][-1] == 8.0
     assert found[2][1]["translation"][-1] == 3.75
     assert [axis["name"] for axis in multiscale["axes"]] == list("tczyx")
-    assert [axis.get("unit") for axis in multiscale["axes"]][-2:] == ["micrometer", "micrometer"]
+    assert [axis.get("unit") for axis in multiscale["axes"]] == [None, None, *["micrometer"] * 3]
 
 
 def test_an_unknown_pixel_size_has_no_unit() -> None:
-    [multiscale] = image_metadata("0", "cyx", [1, 4], None)["multiscales"]
+    [multiscale] = image_metadata("0", "cyx", [1, 4], {})["multiscales"]
     assert [axis.get("unit") for axis in multiscale["axes"]] == [None, None, None]
     assert multiscale["datasets"][1]["coordinateTransformations"][0]["scale"] == [1.0, 4.0, 4.0]
 
