@@ -7,10 +7,10 @@ shard would pass for zeros.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 
 from pipeline_lib.core.errors import DataTrouble
 
-LARGEST_CHUNK = 1024
-LARGEST_SHARD = 4096
+LARGEST_CHUNK = 1024  # pixels each way
+LARGEST_SHARD = 4096  # pixels each way
+SHARD_BYTES = 256 * 2**20  # of raw pixels: what is held in memory beside an image while a shard is written
+ORDERS = ("yxzc", "xyzc", "zcyx")  # of axes along which a shard gets shorter that would be too large
+CAMERA = 2  # bytes of a pixel of nearly all cameras
+
+Lengths = tuple[int, ...]
+"""Pixels along each axis."""
 
 
 class DamagedArray(DataTrouble):
@@ -31,13 +37,44 @@ class DamagedArray(DataTrouble):
 
 
 def write_array(path: Path, array: NDArray[Any], axes: str) -> None:
-    """Write an array in chunks of at most 1,024 pixels each way; a shard holds all channels and planes.
+    """Write an array in the chunks and shards of `stored_as`, one shard after the other.
 
     axes: one letter of tczyx per dimension.
     """
-    chunks = tuple(_even(size) if axis in "yx" else 1 for axis, size in zip(axes, array.shape, strict=True))
-    shards = tuple(_shard(axis, size, chunk) for axis, size, chunk in zip(axes, array.shape, chunks, strict=True))
-    create_array(path, array, tuple(axes), chunks, shards)[:] = array
+    stored = create_like(path, array.shape, array.dtype, axes)
+    corners = product(*(range(0, size, length) for size, length in zip(array.shape, stored.shards, strict=True)))
+    for corner in corners:
+        part = tuple(slice(start, start + length) for start, length in zip(corner, stored.shards, strict=True))
+        stored[part] = array[part]
+
+
+def create_like(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> Any:
+    """Create an array as `write_array` does, whose pixels come later."""
+    chunks, shards = stored_as(shape, axes, dtype.itemsize)
+    like = np.broadcast_to(np.zeros((), dtype), shape)
+    return create_array(path, like, tuple(axes), chunks, shards)
+
+
+def stored_as(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> tuple[Lengths, Lengths]:
+    """The lengths of chunks and of shards of an array with these axes: as few files as memory allows.
+
+    A chunk is one plane of one channel, in equal parts of at most `LARGEST_CHUNK` pixels each way. A shard, which is a
+    file, holds one time point with all its channels and planes, at most `LARGEST_SHARD` pixels each way. Where that is
+    more than `SHARD_BYTES` it gets shorter along one axis after the other, until it fits or is one chunk: in that order
+    of `ORDERS` that makes fewest shards, the first of equals.
+
+    axes: one letter of tczyx per dimension. itemsize: bytes of a pixel.
+    """
+    chunks = tuple(_even(size) if axis in "yx" else 1 for axis, size in zip(axes, shape, strict=True))
+    longest = tuple(_shard(axis, size, chunk) for axis, size, chunk in zip(axes, shape, chunks, strict=True))
+    room = SHARD_BYTES // (prod(chunks) * itemsize)
+    found = (_shortened(longest, chunks, [axes.find(axis) for axis in order if axis in axes], room) for order in ORDERS)
+    return chunks, min(found, key=lambda shards: _count(shape, shards))
+
+
+def shard_count(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> int:
+    """How many shards, each a file, an array has; arguments as of `stored_as`."""
+    return _count(shape, stored_as(shape, axes, itemsize)[1])
 
 
 def create_array(
@@ -120,7 +157,20 @@ def _even(size: int) -> int:
 
 
 def _shard(axis: str, size: int, chunk: int) -> int:
-    """Shard length: a time point, all channels and planes, and up to about LARGEST_SHARD pixels each way."""
+    """Longest shard: a time point, all channels and planes, and up to about LARGEST_SHARD pixels each way."""
     if axis not in "yx":
         return 1 if axis == "t" else size
     return chunk * min(ceil(size / chunk), max(1, LARGEST_SHARD // chunk))
+
+
+def _shortened(longest: Lengths, chunks: Lengths, order: Iterable[int], room: int) -> Lengths:
+    """A shard of at most `room` chunks, but at least one, made shorter along the axes `order`."""
+    counts = [length // chunk for length, chunk in zip(longest, chunks, strict=True)]
+    for index in order:
+        others = prod(counts) // counts[index]
+        counts[index] = max(1, min(counts[index], room // others))
+    return tuple(chunk * count for chunk, count in zip(chunks, counts, strict=True))
+
+
+def _count(shape: Sequence[int], shards: Lengths) -> int:
+    return prod(ceil(size / length) for size, length in zip(shape, shards, strict=True))

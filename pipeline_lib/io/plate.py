@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.core.histograms import Histogram
+from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.wells import row_column, well_name
 from pipeline_lib.io.arrays import create_array, read_array, read_frame, write_array
 from pipeline_lib.io.commit import committed, discard, sweep
@@ -50,6 +51,12 @@ def list_wells(plate: Path, wells: Sequence[str]) -> None:
 def read_info(plate: Path) -> PlateInfo:
     """What the skeleton job wrote about the plate."""
     return PlateInfo.from_json(read_attributes(plate)[OURS]["info"])
+
+
+def read_layout(plate: Path) -> Layout | None:
+    """Where fields lie in the image of a well, as the skeleton job wrote; None where each field is an image."""
+    told = read_attributes(plate).get(OURS, {}).get("layout")
+    return Layout.from_json(told) if told else None
 
 
 def committed_wells(plate: Path) -> list[str]:

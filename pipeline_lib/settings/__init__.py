@@ -9,7 +9,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from pipeline_lib.settings.base import NetworkSection, Percentiles, Section, scheduling, sections
-from pipeline_lib.settings.ingest import SYNTHETIC_PATTERN, ChannelSettings, IlluminationSettings, IngestSettings
+from pipeline_lib.settings.ingest import (
+    SYNTHETIC_PATTERN,
+    ChannelSettings,
+    IlluminationSettings,
+    IngestSettings,
+    MontageSettings,
+)
 from pipeline_lib.settings.plate import (
     AggregateSettings,
     FeatureGroup,
@@ -28,7 +34,8 @@ __all__ = [
     "DRAWN_LABELS", "SYNTHETIC_PATTERN", "AggregateSettings", "AugmentSettings", "ChannelRestoration",
     "ChannelSettings", "FeatureGroup", "GrowLabels", "IlluminationSettings", "Images", "IngestSettings",
     "LabelSettings", "LearningSettings",
-    "MeasureSettings", "NetworkLabels", "NetworkSection", "Percentiles", "ReportSettings", "RestorationTrainSettings",
+    "MeasureSettings", "MontageSettings", "NetworkLabels", "NetworkSection", "Percentiles", "ReportSettings",
+    "RestorationTrainSettings",
     "RestoreSettings", "Section", "SegmentSettings", "Settings", "TrainSettings", "TrainingSet", "scheduling",
     "sections",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline_lib.core.wells import PLATE_FORMATS
 from pipeline_lib.settings.base import Section, later, scheduling
@@ -41,6 +41,29 @@ class IlluminationSettings(Section):
         return self.method != "none"
 
 
+class MontageSettings(Section):
+    """How the fields of a well become one image, where `fields` is `montage`."""
+
+    place: Literal["stage", "grid"] = Field(
+        "stage", description="stage: fields lie where the microscope says; grid: in rows of `columns`, by their numbers"
+    )
+    columns: PositiveInt | None = Field(None, description="grid: fields of a row")
+    overlap: float = Field(0.1, ge=0, le=0.5, description="grid: share of a side that neighbours have in common")
+    order: Literal["rows", "snake"] = Field(
+        "rows", description="grid: every row from left to right, or every second one from right to left"
+    )
+    channel: str | None = Field(None, description="Channel whose overlaps are compared; null: the first")
+    largest_move: float = Field(
+        50.0, ge=0, description="Pixels by which neighbours may be moved to fit each other; 0: they stay where they are"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> MontageSettings:
+        if self.place == "grid" and self.columns is None:
+            raise ValueError("place grid needs columns, the number of fields of a row; or use place stage")
+        return self
+
+
 class IngestSettings(Section):
     """Raw vendor files to one OME-Zarr plate."""
 
@@ -64,6 +87,10 @@ class IngestSettings(Section):
     pixel_size: PositiveFloat | None = Field(
         None, description="Micrometres per pixel; by default what the raw files say"
     )
+    fields: Literal["separate", "montage"] = later(
+        "separate", "separate: each field is an image; montage: the fields of a well make one image, overlaps blended"
+    )
+    montage: MontageSettings = later(MontageSettings(), "How a montage is made")
     illumination: IlluminationSettings = later(IlluminationSettings(), "Uneven light")
 
     def plate_shape(self, found: tuple[int, int]) -> tuple[int, int]:

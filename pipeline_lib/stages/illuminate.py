@@ -21,7 +21,7 @@ from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.illumination import told_of_illumination, write_illumination
 from pipeline_lib.io.images import read_planes
 from pipeline_lib.io.manifests import read_manifest
-from pipeline_lib.io.plate import read_info
+from pipeline_lib.io.plate import read_info, read_layout
 from pipeline_lib.io.raw_images import read_image
 from pipeline_lib.settings import IlluminationSettings, IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
@@ -34,7 +34,8 @@ def illuminate(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, IngestSettings)
     settings = job.settings.illumination
-    manifest, shape = read_manifest(job.plate.manifest), read_info(job.plate.raw).shape
+    manifest, layout = read_manifest(job.plate.manifest), read_layout(job.plate.raw)
+    shape = layout.field if layout else read_info(job.plate.raw).shape
     sweep(job.plate.illumination)
     kept = told_of_illumination(job.plate.illumination)
     wanted = light_fingerprint(job, settings, manifest, shape)

@@ -19,32 +19,57 @@ from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.errors import FaultyWell, MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
+from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.io.arrays import DamagedArray, read_array
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.illumination import read_illumination, told_of_illumination
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import read_info, stored_fingerprint, write_field, write_histograms, write_well
-from pipeline_lib.io.raw_images import path_of, position_of, read_image
+from pipeline_lib.io.plate import read_info, read_layout, stored_fingerprint, write_field, write_histograms, write_well
+from pipeline_lib.io.raw_images import describe_image, path_of, position_of, read_image
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Job, make_current
 
 
 def ingest(job: Job) -> None:
     """Make the raw wells of a batch current."""
+    from pipeline_lib.stages._montage import Montage
+
     assert isinstance(job.settings, IngestSettings)
-    make_current(job, Ingest(job, read_manifest(job.plate.manifest), read_info(job.plate.raw), job.settings))
+    layout = read_layout(job.plate.raw)
+    fields = Ingest(job, read_manifest(job.plate.manifest), read_info(job.plate.raw), job.settings, layout)
+    make_current(job, fields if layout is None else Montage(fields, layout))
 
 
 @dataclass(frozen=True)
 class Ingest:
-    """How one well is read and committed."""
+    """How one well is read and committed, field by field. layout: of the plate, where fields make one image."""
 
     job: Job
     manifest: Manifest
     info: PlateInfo
     settings: IngestSettings
+    layout: Layout | None = None
+
+    @property
+    def field_shape(self) -> tuple[int, int]:
+        """(Y, X) of a field."""
+        return self.layout.field if self.layout else self.info.shape
+
+    @cached_property
+    def depth(self) -> int:
+        """Planes that are kept of every field."""
+        if self.settings.projection != "keep":
+            return 1
+        first = self.manifest.files[0]
+        pages = describe_image(self.manifest, first).shape[0] if first.page is None else 1
+        return len({file.z for file in self.manifest.files}) * pages
+
+    def channel_id(self, name: str | None) -> str:
+        """The id of the channel with this name; of the first one for None."""
+        ids = {channel.name: channel.id for channel in self.info.channels}
+        return self.manifest.channels[0] if name is None else ids[name]
 
     @cached_property
     def planes(self) -> list[tuple[str, int]]:
@@ -68,7 +93,8 @@ class Ingest:
     def wanted(self, well: str) -> str:
         files = [(file.path, *_size_and_time(path_of(self.manifest, file))) for file in self.manifest.of_well(well)]
         light = {"light": self.light_fingerprint} if self.settings.illumination.is_on else {}
-        return self.job.fingerprint(files=files, info=self.info.of_wells(), **light)
+        layout = {"layout": self.layout.to_json()} if self.layout else {}
+        return self.job.fingerprint(files=files, info=self.info.of_wells(), **light, **layout)
 
     def stored(self, well: str) -> str | None:
         return stored_fingerprint(self.job.plate.raw_well(well))
@@ -134,15 +160,15 @@ class Ingest:
 
     def _pixels(self, field: int, files: Sequence[ImageFile]) -> Pixels:
         """Read and check one field."""
-        frames = [self._frame([file for file in files if file.time == time]) for time in range(self.info.times)]
+        frames = [self.frame([file for file in files if file.time == time]) for time in range(self.info.times)]
         counts = [frame.shape[1] for frame in frames]
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
         return Pixels(field, np.stack(frames), position_of(self.manifest, files[0].well, field))
 
-    def _frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
+    def frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""
-        stacks = [self._stack([file for file in files if file.channel == c]) for c in self.manifest.channels]
+        stacks = [self.stack([file for file in files if file.channel == c]) for c in self.manifest.channels]
         planes = max(len(stack) for stack in stacks)
         short = [c for c, s in zip(self.manifest.channels, stacks, strict=True) if len(s) not in (1, planes)]
         if short:
@@ -150,7 +176,7 @@ class Ingest:
         # A channel taken in one plane beside stacks belongs to all their planes.
         return np.stack([np.broadcast_to(stack, (planes, *stack.shape[1:])) for stack in stacks])
 
-    def _stack(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
+    def stack(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """The planes (Z, Y, X) of one channel, corrected and projected as the settings say."""
         planes = np.concatenate([self._planes(file) for file in sorted(files, key=lambda file: file.z)])
         light = self.lights.get(files[0].channel)
@@ -158,7 +184,7 @@ class Ingest:
 
     def _planes(self, file: ImageFile) -> NDArray[np.generic]:
         planes = read_image(self.manifest, file)
-        expected = (*self.info.shape, self.info.dtype)
+        expected = (*self.field_shape, self.info.dtype)
         if (*planes.shape[1:], planes.dtype.name) != expected:
             raise UnequalImages(
                 f"{file.path} is {planes.shape[1:]} {planes.dtype.name}; its plate is {expected[:2]} {expected[2]}"

@@ -17,6 +17,7 @@ from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.core.colours import channel_colour
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.histograms import histogram, merge, percentiles
+from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, Manifest
 from pipeline_lib.io.arrays import LARGEST_SHARD
 from pipeline_lib.io.manifests import read_manifest
@@ -26,6 +27,7 @@ from pipeline_lib.io.raw_images import describe_image, read_image
 from pipeline_lib.io.vendors import ImageInfo
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
+from pipeline_lib.stages._layout import layout_of_plate
 
 SAMPLE = 12  # images per channel that stand for the plate: number type, size and display window
 SHOWN = (1.0, 99.8)  # percentiles that are displayed as black and as full colour
@@ -39,14 +41,35 @@ def skeleton(job: Job) -> None:
     settings = job.settings
     assert isinstance(settings, IngestSettings)
     manifest = read_manifest(job.plate.manifest)
-    info = with_kept_windows(plate_info(manifest, settings), job.plate.raw)
+    fields = field_info(manifest, settings)
+    layout = plate_layout(manifest, settings, fields)
+    info = with_kept_windows(in_layout(fields, layout), job.plate.raw)
     log.info("skeleton %s: %s", job.name, file_count(manifest, info))
     wanted = job.fingerprint(info=info.of_wells())
-    create_plate(job.plate.raw, info, wanted, {"measurement": _measurement(manifest)})
+    placed = {"layout": layout.to_json()} if layout else {}
+    create_plate(job.plate.raw, info, wanted, {"measurement": _measurement(manifest), **placed})
     write_record(job, clock, {"fingerprint": wanted, "info": info.to_json()})
 
 
 def plate_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
+    """What holds for every image of the plate: of each field, or of each well put together from its fields."""
+    fields = field_info(manifest, settings)
+    return in_layout(fields, plate_layout(manifest, settings, fields))
+
+
+def plate_layout(manifest: Manifest, settings: IngestSettings, fields: PlateInfo) -> Layout | None:
+    """Where fields lie in the image of a well, if they are to make one. fields: what holds for every field."""
+    if settings.fields == "separate":
+        return None
+    return layout_of_plate(manifest, settings, fields.shape, fields.pixel_size)
+
+
+def in_layout(fields: PlateInfo, layout: Layout | None) -> PlateInfo:
+    """What holds for every image of the plate, given what holds for every field."""
+    return fields if layout is None else replace(fields, fields=1, shape=layout.canvas)
+
+
+def field_info(manifest: Manifest, settings: IngestSettings) -> PlateInfo:
     """What holds for every field of the plate, from a sample of its files."""
     samples = {channel: _sample(manifest, channel) for channel in manifest.channels}
     images = {channel: _readable(manifest, files) for channel, files in samples.items()}

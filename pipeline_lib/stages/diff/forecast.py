@@ -16,7 +16,7 @@ from typing import Any
 from pipeline_lib.core.changes import changes
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import OURS, read_attributes, stored_fingerprint
+from pipeline_lib.io.plate import OURS, read_attributes, read_layout, stored_fingerprint
 from pipeline_lib.io.records import read_json, read_records, well_outcomes
 from pipeline_lib.paths import WHOLE_PLATE
 from pipeline_lib.settings import RestoreSettings
@@ -135,7 +135,7 @@ class Forecast:
     @cached_property
     def _ingested(self) -> dict[str, Expected]:
         job, settings = job_of(self.plate, "ingest"), self.plate.settings.ingest
-        work = Ingest(job, self.plate.manifest, self._info, settings)
+        work = Ingest(job, self.plate.manifest, self._info, settings, read_layout(self.plate.paths.raw))
         return {well: self._of_ingest(work, well) for well in self.plate.wells}
 
     def _of_ingest(self, work: Ingest, well: str) -> Expected:
