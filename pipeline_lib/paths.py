@@ -65,6 +65,11 @@ class PlatePaths:
         return self.home / "restored.ome.zarr"
 
     @property
+    def fields(self) -> Path:
+        """Where each field of the raw plate lies."""
+        return self.folder / "fields.csv"
+
+    @property
     def wells_parquet(self) -> Path:
         return self.home / "wells.parquet"
 

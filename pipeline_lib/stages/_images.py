@@ -18,7 +18,8 @@ from pipeline_lib.paths import PlatePaths
 from pipeline_lib.provenance import code_digest, fingerprint
 from pipeline_lib.settings import Images
 
-IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together
+IMAGES_AT_ONCE = 8  # fields or time points of a well that are in memory together ...
+PIXELS_AT_ONCE = 8 * 2160 * 2160  # ... and as many of them as have so many pixels, but at least one
 
 
 class NotRestored(DataTrouble):
@@ -71,11 +72,12 @@ class WellImages:
         return read_field(self.plate.restored, well, field, time)
 
 
-def portions(fields: Sequence[int], times: int) -> Iterator[list[tuple[int, int]]]:
-    """Field and time point of each image of a well, as many at a time as are in memory together."""
+def portions(fields: Sequence[int], times: int, shape: tuple[int, int]) -> Iterator[list[tuple[int, int]]]:
+    """Field and time point of each image (Y, X) of a well, as many at a time as are in memory together."""
     places = [(field, time) for field in fields for time in range(times)]
-    for start in range(0, len(places), IMAGES_AT_ONCE):
-        yield places[start : start + IMAGES_AT_ONCE]
+    some = max(1, min(IMAGES_AT_ONCE, PIXELS_AT_ONCE // (shape[0] * shape[1])))
+    for start in range(0, len(places), some):
+        yield places[start : start + some]
 
 
 def at_size(image: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:

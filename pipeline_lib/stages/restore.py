@@ -107,7 +107,7 @@ class Restore:
         raw = self.job.plate.raw
         fields = fields_of(raw, well)
         ranges = dict(zip(fields, self._ranges(well), strict=True))
-        for some in portions(fields, self.info.times):
+        for some in portions(fields, self.info.times, self.info.shape):
             yield [Frame(field, read_field(raw, well, field, time), ranges[field]) for field, time in some]
 
     def compute(self, piece: list[Frame]) -> list[tuple[int, NDArray[Any]]]:

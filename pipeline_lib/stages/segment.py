@@ -57,6 +57,9 @@ def labels_fingerprint(plate: PlatePaths, well: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+LARGE = 6144 * 6144  # pixels of an image, above which its flows lie on disk; the labels are the same
+
+
 @dataclass(frozen=True)
 class Frame:
     """A field at a time point. image: (C, Y, X), larger than the raw one if it was enlarged."""
@@ -123,7 +126,7 @@ class Segment:
             withdraw_labels(self.job.plate.raw_well(well) / labels_path(field), self.job.plate.analysis)
 
     def read(self, well: str) -> Iterator[list[Frame]]:
-        for some in portions(self._fields(well), self.info.times):
+        for some in portions(self._fields(well), self.info.times, self.info.shape):
             yield [Frame(field, self.images.read(well, field, time)) for field, time in some]
 
     def compute(self, piece: list[Frame]) -> list[Labelled]:
@@ -162,12 +165,17 @@ class Segment:
         if made is None:
             return [np.zeros(self.info.shape, np.uint32) for _ in images]
         from pipeline_lib.segmentation import segment_fields
+        from pipeline_lib.stages._large import segment_in_blocks
         from pipeline_lib.stages._network import mask_settings, network_input
 
         ranges, ratio = self.calibration["ranges"], self.images.ratio
         inputs = [network_input(image, names, made, self.settings, ranges) for image in images]
         masks = replace(mask_settings(made), min_size=round(made.min_size * ratio**2))
-        found = segment_fields(self.networks[name], inputs, self.calibration["diameters"][name] * ratio, masks)
+        diameter = self.calibration["diameters"][name] * ratio
+        if inputs[0][0].size > LARGE:
+            found: Iterable[Labels] = (segment_in_blocks(self.networks[name], one, diameter, masks) for one in inputs)
+        else:
+            found = segment_fields(self.networks[name], inputs, diameter, masks)
         return [resize_labels(labels, self.info.shape) if ratio > 1 else labels for labels in found]
 
     def _labelled(self, field: int, made: Compartments) -> Labelled:

@@ -39,6 +39,13 @@ def write(name: str, figures: dict[str, Any]) -> None:
     sys.stdout.write(text)
 
 
+def read(name: str) -> dict[str, Any]:
+    """The figures that `write` kept by this name, without the machine; empty where there are none."""
+    path = RESULTS / f"{name}.json"
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {key: value for key, value in kept.items() if key != "machine"}
+
+
 def number_type(precision: torch.dtype) -> str:
     """Such as bfloat16."""
     return str(precision).removeprefix("torch.")

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["CELLPOSE_LOCAL_MODELS_PATH"] = tempfile.mkdtemp()  # the peer makes a folder where it is imported
 
 from bench.document import update_document
-from bench.machine import number_type, write
+from bench.machine import number_type, read, write
 from bench.turns import take_turns
 
 from pipeline_lib.api import (
@@ -51,7 +51,7 @@ CASES = {"objects of 30 px, network at full size": 30.0, "objects of 50 px, netw
 def main() -> None:
     """Measure every case and the large plane, write the figures, bring the document up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0: only the large plane; other figures stay")
     parser.add_argument("--side", type=int, default=SIDE, help="of the image that both restore")
     parser.add_argument("--large", type=int, default=LARGE, help="side of the plane whose memory is measured; 0: none")
     parser.add_argument("--rows", type=int, help="of that plane, if not as many as columns: a band of it is quicker")
@@ -65,10 +65,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = _checkpoint(Path(folder))
         used = load_restorer(checkpoint).predict
-        cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items()}
+        kept = read(f"restoration-{used.device.type}-{number_type(used.precision)}")
+        cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items() if asked.rounds}
         large = _in_a_process(Path(folder), (asked.rows or asked.large, asked.large)) if asked.large else None
     device = used.device.type
-    figures = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device, "cases": cases, "large": large}
+    compared = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device, "cases": cases}
+    figures = {**(compared if asked.rounds else kept), "large": large}
     write(f"restoration-{device}-{number_type(used.precision)}", figures)
     update_document()
 
