@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline_lib.reporting.render import ReportData, WellEntry, render_report
-from pipeline_lib.reporting.thumbnails import OUTLINE_COLOURS, encode_webp, thumbnail
+from pipeline_lib.reporting.render import LightEntry, ReportData, WellEntry, render_report
+from pipeline_lib.reporting.thumbnails import OUTLINE_COLOURS, encode_webp, grey_picture, thumbnail
 
-__all__ = ["OUTLINE_COLOURS", "ReportData", "WellEntry", "encode_webp", "render_report", "thumbnail"]
+__all__ = [
+    "OUTLINE_COLOURS", "LightEntry", "ReportData", "WellEntry", "encode_webp", "grey_picture", "render_report",
+    "thumbnail",
+]  # fmt: skip

@@ -50,6 +50,15 @@ class WellEntry:
 
 
 @dataclass(frozen=True)
+class LightEntry:
+    """How unevenly a channel was lit. picture: WebP of its flat field; told: what it comes to, in words."""
+
+    channel: str
+    picture: bytes
+    told: str
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything the report shows.
 
@@ -65,6 +74,7 @@ class ReportData:
         provenance: Nested mappings, lists and plain values.
         notes: Warnings about the whole plate.
         thumbnail_caption: What the colours of the thumbnails mean.
+        light: Of each channel whose images were corrected for uneven light; empty where none was.
     """
 
     plate: str
@@ -77,6 +87,7 @@ class ReportData:
     provenance: Mapping[str, object]
     notes: Sequence[str]
     thumbnail_caption: str
+    light: Sequence[LightEntry] = ()
 
 
 def render_report(data: ReportData) -> str:
@@ -131,6 +142,7 @@ def _payload(data: ReportData) -> dict[str, object]:
         "provenance": plain(data.provenance),
         "notes": list(data.notes),
         "caption": data.thumbnail_caption,
+        "light": [{"channel": one.channel, "picture": _data_uri(one.picture), "told": one.told} for one in data.light],
     }
 
 

@@ -22,8 +22,16 @@ function buildNotes() {
   byId("notes").append(...report.notes.map((note) => element("li", {}, note)));
 }
 
+function buildLight() {
+  byId("light").hidden = report.light.length === 0;
+  byId("light-pictures").append(...report.light.map(({ channel, picture, told }) => element("figure", {},
+    element("img", { src: picture, alt: `Flat field of ${channel}` }),
+    element("figcaption", {}, `${channel}: ${told}`))));
+}
+
 buildHeadline();
 buildNotes();
+buildLight();
 buildHeatmap();
 buildLegend();
 buildControls();

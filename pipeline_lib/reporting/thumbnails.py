@@ -49,6 +49,13 @@ def thumbnail(
     return plain, outlined
 
 
+def grey_picture(image: NDArray[np.number], size: int) -> NDArray[np.uint8]:
+    """An image (Y, X), shrunk so that its longest side is `size`, from its lowest value in black to its highest."""
+    low, high = float(image.min()), float(image.max())
+    plain, _ = thumbnail(image[None], {}, ["FFFFFF"], [(low, high if high > low else low + 1)], size)
+    return plain
+
+
 def encode_webp(rgb: NDArray[np.uint8]) -> bytes:
     """Compress a (y, x, 3) picture as lossy WebP."""
     buffer = BytesIO()

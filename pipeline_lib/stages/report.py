@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from pipeline_lib.arrays.pyramid import STEP
 from pipeline_lib.io.commit import committed, sweep
+from pipeline_lib.io.illumination import read_illumination, told_of_illumination
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import (
     fields_of,
@@ -23,7 +24,15 @@ from pipeline_lib.io.plate import (
 from pipeline_lib.io.records import read_json, read_records
 from pipeline_lib.io.tables import read_csv, read_table
 from pipeline_lib.paths import BATCH_STAGES, PLATE_STAGES, PlatePaths
-from pipeline_lib.reporting import ReportData, WellEntry, encode_webp, render_report, thumbnail
+from pipeline_lib.reporting import (
+    LightEntry,
+    ReportData,
+    WellEntry,
+    encode_webp,
+    grey_picture,
+    render_report,
+    thumbnail,
+)
 from pipeline_lib.settings import ReportSettings
 from pipeline_lib.stages._images import WellImages
 from pipeline_lib.stages._job import Clock, Job, write_record
@@ -31,6 +40,7 @@ from pipeline_lib.stages._plate import Outcome, plate_outcomes
 
 OUTLINED = ("nuclei", "cells")
 
+LIGHT_SIZE = 220  # pixels of the picture of a flat field
 FEW = 8  # control wells of a kind below which a Z' is told to be shaky
 TOLD_ELSEWHERE = [f"Metadata_{name}" for name in ("Plate", "Row", "Column", "Status", "Reason")]
 
@@ -65,7 +75,24 @@ def _data(job: Job, settings: ReportSettings) -> ReportData:
         provenance=_provenance(job.plate),
         notes=_notes(job.plate, table, outcomes),
         thumbnail_caption=_caption(info, restored=any(entry.restored for entry in wells)),
+        light=list(_light(job.plate, info)),
     )
+
+
+def _light(plate: PlatePaths, info: PlateInfo) -> Iterator[LightEntry]:
+    """The flat field of each channel, where the images were corrected by it."""
+    newest = read_records(plate.records("ingest"))[-1:]
+    if all(record["settings"].get("illumination", {}).get("method", "none") == "none" for record in newest):
+        return
+    told = told_of_illumination(plate.illumination)
+    lights = read_illumination(plate.illumination)
+    how = {"estimated": "estimated from the plate's own fields", "vendor": "as the microscope's software measured it"}
+    for channel in info.channels:
+        (flat, _), of_channel = lights[channel.id], told["channels"][channel.id]
+        span = f"{of_channel['darkest']:.2f} to {of_channel['brightest']:.2f} of the mean light"
+        dark = f"{of_channel['dark']:g} counts without light"
+        picture = encode_webp(grey_picture(flat, LIGHT_SIZE))
+        yield LightEntry(channel.name, picture, f"{span}, {dark}; {how[told['method']]}")
 
 
 def _first_feature(table: pd.DataFrame, scores: pd.DataFrame) -> str:

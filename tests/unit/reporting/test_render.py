@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_lib.reporting import ReportData, WellEntry, render_report
+from pipeline_lib.reporting import LightEntry, ReportData, WellEntry, render_report
 
 HOSTILE = "</script><!--<script><img src=x onerror=alert(1)>&\"'$data"
 
@@ -49,6 +49,15 @@ def data() -> ReportData:
         notes=["a note"],
         thumbnail_caption="DNA blue",
     )
+
+
+def test_uneven_light_is_shown_where_it_was_corrected(data: ReportData) -> None:
+    assert payload(render_report(data))["light"] == []
+    lit = replace(data, light=[LightEntry(HOSTILE, b"RIFF", "0.8 to 1.1")])
+    page = render_report(lit)
+    [entry] = payload(page)["light"]
+    assert (entry["channel"], entry["told"]) == (HOSTILE, "0.8 to 1.1")
+    assert base64.b64decode(entry["picture"].removeprefix("data:image/webp;base64,")) == b"RIFF"
 
 
 def payload(page: str) -> dict[str, Any]:
