@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,22 @@ def describe_image(manifest: Manifest, file: ImageFile) -> ImageInfo:
         UnreadableImage: See `pipeline_lib.io.images.read_planes`.
     """
     return READERS[manifest.format].describe(path_of(manifest, file))
+
+
+def read_labels_beside(manifest: Manifest, file: ImageFile) -> Mapping[str, NDArray[Any]]:
+    """Name -> pages (N, Y, X), over time points and then planes, of the label images that came with an image.
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    return READERS[manifest.format].read_labels(Path(manifest.folder), file.path)
+
+
+def copy_tables(manifest: Manifest, file: ImageFile, target: Path) -> None:
+    """Copy the tables that came with an image, as they are; where there are none, nothing is made."""
+    source = READERS[manifest.format].tables(Path(manifest.folder), file.path)
+    if source is not None:
+        shutil.copytree(source, target, symlinks=True)
 
 
 def position_of(manifest: Manifest, well: str, field: int) -> Position | None:

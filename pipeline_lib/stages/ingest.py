@@ -16,7 +16,7 @@ from pipeline_lib.arrays.illumination import Illumination, correct
 from pipeline_lib.arrays.projection import projected
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
-from pipeline_lib.arrays.resample import shrink
+from pipeline_lib.arrays.resample import shrink, shrink_labels
 from pipeline_lib.core.errors import FaultyWell, MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout
@@ -26,8 +26,17 @@ from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.illumination import read_illumination, told_of_illumination
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import PlateInfo
-from pipeline_lib.io.plate import read_info, read_layout, stored_fingerprint, write_field, write_histograms, write_well
-from pipeline_lib.io.raw_images import describe_image, path_of, position_of, read_image
+from pipeline_lib.io.plate import (
+    commit_labels,
+    read_info,
+    read_layout,
+    stored_fingerprint,
+    write_field,
+    write_histograms,
+    write_well,
+)
+from pipeline_lib.io.raw_images import copy_tables, describe_image, path_of, position_of, read_image, read_labels_beside
+from pipeline_lib.paths import labels_path
 from pipeline_lib.settings import IngestSettings
 from pipeline_lib.stages._job import Job, make_current
 
@@ -40,6 +49,9 @@ def ingest(job: Job) -> None:
     layout = read_layout(job.plate.raw)
     fields = Ingest(job, read_manifest(job.plate.manifest), read_info(job.plate.raw), job.settings, layout)
     make_current(job, fields if layout is None else Montage(fields, layout))
+
+
+IMPORTED = "imported"  # the analysis that label images belong to which came with the raw plate
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,8 @@ class Ingest:
         seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
         told = {"field": piece.field, "stage_position_um": piece.stage_position, "quality": seen}
         histograms = [merge(counted for _, counted in channel) for channel in channels]
-        return Measured(piece.field, _levels(piece.image), histograms, told)
+        labels = {name: list(pyramid(frames, _shrink_frames)) for name, frames in piece.labels.items()}
+        return Measured(piece.well, piece.field, _levels(piece.image), histograms, told, labels)
 
     def commit(self, well: str, made: Iterable[Measured], wanted: str) -> Mapping[str, Any]:
         target = self.job.plate.raw_well(well)
@@ -135,6 +148,11 @@ class Ingest:
         write_field(well, made.field, made.levels, level_steps(*finest.shape[-2:]), self.info)
         if not _is_stored(well / str(made.field) / "0", finest):
             raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
+        first = next(file for file in self.manifest.files if (file.well, file.field) == (made.well, made.field))
+        copy_tables(self.manifest, first, well / str(made.field) / "tables")
+        if made.labels:
+            steps = level_steps(*finest.shape[-2:])
+            commit_labels(well / labels_path(made.field), IMPORTED, made.labels, steps, self.info, {})
 
     def complete(self, well: str) -> tuple[ImageFile, ...]:
         """The files of a well, if every field and time point has every channel and plane of the plate."""
@@ -164,7 +182,20 @@ class Ingest:
         counts = [frame.shape[1] for frame in frames]
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
-        return Pixels(field, np.stack(frames), position_of(self.manifest, files[0].well, field))
+        position = position_of(self.manifest, files[0].well, field)
+        return Pixels(files[0].well, field, np.stack(frames), position, self._labels(files[0]))
+
+    def _labels(self, file: ImageFile) -> dict[str, NDArray[np.uint32]]:
+        """Name -> (T, Y, X) of the label images that came with a field; planes along z become their highest label."""
+        found = {}
+        for name, pages in read_labels_beside(self.manifest, file).items():
+            if pages.shape[1:] != self.field_shape or len(pages) % self.info.times:
+                raise UnequalImages(
+                    f"{file.path}: its labels {name} are {pages.shape}; {self.info.times} time points of "
+                    f"{self.field_shape} are expected"
+                )
+            found[name] = pages.reshape(self.info.times, -1, *self.field_shape).max(axis=1).astype(np.uint32)
+        return found
 
     def frame(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """One time point of a field as (C, Z, Y, X)."""
@@ -194,11 +225,16 @@ class Ingest:
 
 @dataclass(frozen=True)
 class Pixels:
-    """One field as the files hold it. image: (T, C, Z, Y, X); stage_position: (y, x) in micrometres."""
+    """One field as the files hold it.
 
+    image: (T, C, Z, Y, X). stage_position: (y, x) in micrometres. labels: name -> (T, Y, X), if any came with it.
+    """
+
+    well: str
     field: int
     image: NDArray[np.generic]
     stage_position: tuple[float, float] | None
+    labels: Mapping[str, NDArray[np.uint32]]
 
 
 @dataclass(frozen=True)
@@ -206,13 +242,15 @@ class Measured:
     """One field ready to be written.
 
     levels: its pyramid, (T, C, Z, Y, X) each. histograms: per channel. told: for the well's attributes; quality is
-    [channel][time].
+    [channel][time]. labels: name -> pyramid of (T, Y, X), of label images that came with the field.
     """
 
+    well: str
     field: int
     levels: list[NDArray[np.generic]]
     histograms: list[Histogram]
     told: dict[str, Any]
+    labels: Mapping[str, list[NDArray[np.uint32]]]
 
 
 def _is_stored(path: Path, array: NDArray[np.generic]) -> bool:
@@ -227,6 +265,11 @@ def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
     """Pyramid of (T, C, Z, Y, X)."""
     flat = pyramid(image.reshape(-1, *image.shape[-2:]), shrink)
     return [level.reshape(*image.shape[:3], *level.shape[-2:]) for level in flat]
+
+
+def _shrink_frames(labels: NDArray[np.uint32], factor: int) -> NDArray[np.uint32]:
+    """(T, Y, X) at a smaller size."""
+    return np.stack([shrink_labels(frame, factor) for frame in labels])
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

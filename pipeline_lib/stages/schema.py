@@ -31,7 +31,7 @@ Columns are separated by tabs; lines that begin with `#` are ignored; relative p
 |---|---|
 | `plate` | the plate's id: letters, digits, `_`, `-`, `.` |
 | `folder` | its raw folder |
-| `format` | `imagexpress`, or `pattern` (file names by the regular expression `ingest.pattern`) |
+| `format` | `auto`, or one of the raw formats in the [README](../README.md#raw-formats), such as `operetta` |
 | `plate_map` | optional: CSV with one line per well: `well` (or `row` and `column`) and any other columns |
 | `overrides` | optional: settings of this plate only: a YAML file, or YAML itself: `{measure: {features: [shape]}}` |
 | a setting | optional, any number: a column such as `segment.labels.nuclei.diameter` or `ingest.plate_format` |

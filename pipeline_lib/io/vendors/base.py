@@ -129,6 +129,10 @@ class Reader:
     """The metadata of one file; imports what it needs when it is called."""
     read: Callable[[Path, int | None], NDArray[Any]] = read_tiff
     """(path, page) -> (Z, Y, X)."""
+    read_labels: Callable[[Path, str], Mapping[str, NDArray[Any]]] = lambda _folder, _path: {}
+    """(plate's folder, path of an image in it) -> name -> pages (N, Y, X) of the label images that lie beside it."""
+    tables: Callable[[Path, str], Path | None] = lambda _folder, _path: None
+    """(plate's folder, path of an image in it) -> the folder of tables that lies beside it."""
 
 
 def list_folder(folder: Path) -> Listing:

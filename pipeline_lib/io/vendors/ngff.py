@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts, Position
 from pipeline_lib.core.wells import parse_well, well_name
@@ -39,6 +39,9 @@ from pipeline_lib.io.vendors.zarr_metadata import (
     whole,
 )
 from pipeline_lib.io.vendors.zarr_planes import describe, read
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 VERSIONS = ("0.4", "0.5")
 _MOST_PLANES = 5_000_000  # of a plate
@@ -367,6 +370,26 @@ def label_groups(folder: Path, path_of_array: str) -> dict[str, str]:
     return {}
 
 
-READER = Reader(
-    scan, recognises, expects="one OME-Zarr plate (a folder with zarr.json or .zgroup)", describe=describe, read=read
-)
+def read_labels(folder: Path, path_of_array: str) -> dict[str, NDArray[Any]]:
+    """Name -> pages (N, Y, X) of the label images that belong to the image of an array.
+
+    Raises:
+        UnreadableImage: Damaged metadata or pixels.
+    """
+    from pipeline_lib.io.images import UnreadableImage
+
+    try:
+        arrays = {name: finest_array(folder, group) for name, group in label_groups(folder, path_of_array).items()}
+    except ValueError as error:
+        raise UnreadableImage(" ".join(str(error).split())) from error
+    return {name: read(folder / path, None) for name, path in arrays.items()}
+
+
+def tables(folder: Path, path_of_array: str) -> Path | None:
+    """The group of tables (as fractal and ngio keep them) beside an array, if there is one."""
+    found = (folder / path_of_array).parent / "tables"
+    return found if found.is_dir() else None
+
+
+EXPECTS = "one OME-Zarr plate (a folder with zarr.json or .zgroup)"
+READER = Reader(scan, recognises, EXPECTS, describe, read, read_labels, tables)
