@@ -78,6 +78,17 @@ def test_facts_come_back(tmp_path: Path, layout: str) -> None:
 
 
 @every_layout
+def test_a_plate_can_be_written_again(tmp_path: Path, layout: str) -> None:
+    plate = plate_of(1, 1)
+    images = draw(plate)
+    for drawn in ({place: image + 1 for place, image in images.items()}, images):
+        write(tmp_path, layout, plate, drawn)
+    found = read(scan_plate("P7", tmp_path, LAYOUTS[layout].format, PATTERN))
+    for place, image in images.items():
+        np.testing.assert_array_equal(found[place], image)
+
+
+@every_layout
 def test_a_folder_is_recognised(tmp_path: Path, layout: str) -> None:
     plate = plate_of()
     write(tmp_path, layout, plate, draw(plate))
