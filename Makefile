@@ -6,10 +6,11 @@ VENV := .venv
 READY := $(VENV)/.ready
 PEER := $(VENV)/.peer
 NOISE2VOID := .n2v/.ready
+NGIO := .ngio/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help setup demo test test-plates test-faults test-slurm test-kills check unit lock config bench bench-memory bench-bbbc013 \
-	bench-plan bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
+.PHONY: help setup demo test test-plates test-faults test-slurm test-kills fuzz check unit lock config bench bench-memory bench-bbbc013 \
+	bench-plan bench-ingest bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
 	gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
@@ -35,6 +36,11 @@ $(NOISE2VOID): envs/noise2void.txt
 	.n2v/bin/python -m pip install --quiet --no-deps careamics==0.3.5 torchvision==0.28.0
 	touch $@
 
+$(NGIO): envs/ngio.txt
+	$(PYTHON) -m venv .ngio
+	.ngio/bin/python -m pip install --quiet -r envs/ngio.txt
+	touch $@
+
 demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, and tell how good it was
 	wellpose synthesize demo --plate demo
 	snakemake --config plates=demo/plates.tsv results=demo/results
@@ -45,7 +51,7 @@ demo: $(READY)  ## draw a small screening plate, run the whole workflow on it, a
 WORKERS ?= 2
 WORKED = OMP_NUM_THREADS=1 pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 TESTS := tests/plate $(filter-out tests/plate/,$(wildcard tests/*/ tests/test_*.py))
-test: check $(PEER)  ## lint, types and all tests but the next three and kills (about a quarter of an hour)
+test: check $(PEER)  ## lint, types and all tests but the next three, kills and 1,000 damaged plates of each format (about a quarter of an hour)
 	$(WORKED) $(TESTS)
 
 test-plates: $(READY)  ## plates of many kinds through the whole workflow (about ten minutes)
@@ -59,6 +65,9 @@ test-slurm: $(READY)  ## as root: start a SLURM on this machine, disturb jobs on
 
 test-kills: $(READY)  ## kill -9 of jobs at random moments, 30 times, each followed by a rerun (about a quarter of an hour)
 	python tests/slurm/kills.py
+
+fuzz: $(READY)  ## read 1,000 damaged plates of each raw format, and count what came of them (about five minutes)
+	pytest -m fuzz tests/fuzz
 
 check: $(READY)  ## lint and types
 	ruff check .
@@ -89,6 +98,9 @@ bench-bbbc013: $(READY)  ## the real plate BBBC013 end to end: counts, Z', time,
 
 bench-plan: $(READY)  ## how long a dry run of 1, 20 and 100 plates of 384 wells takes
 	python tests/bench/plan.py
+
+bench-ingest: $(READY) $(NGIO)  ## what ingest costs: against the least it can cost, and against ngio (2 GB on disk, minutes)
+	python tests/bench/ingest.py
 
 bench-slurm: $(READY)  ## as root: what SLURM and Snakemake add to the work on 96 wells (starts a SLURM)
 	python tests/bench/overhead.py

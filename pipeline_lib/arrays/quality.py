@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipeline_lib.core.compiled import compiled, inlined
 from pipeline_lib.core.histograms import Histogram, percentiles
 
 FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 BACKGROUND_PERCENTILE = 5.0
-NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)  # blind to planes and edges, not to noise
+NOISE_MASK_ENERGY = 36.0  # sum of the squares of 1 -2 1, -2 4 -2, 1 -2 1: blind to planes and edges, not to noise
 
 
 def _impulse(size: int = 15) -> NDArray[np.float64]:
@@ -22,6 +23,8 @@ def _impulse(size: int = 15) -> NDArray[np.float64]:
     return np.asarray(ndimage.gaussian_filter(picture, 1.0))
 
 
+TAPS = _impulse()[7, 3:12].astype(np.float32)
+TAPS /= TAPS.sum()
 SMOOTH_GAIN = float(np.square(_impulse()).sum())  # variance of white noise after the Gaussian
 LAPLACE_GAIN = float(np.square(ndimage.laplace(_impulse())).sum())  # and after the Laplacian
 
@@ -51,15 +54,14 @@ def focus(channel: NDArray[np.generic]) -> float:
     offset, and noise does not pass for sharpness. NaN where the picture shows nothing but noise. The noise is that of
     Immerkaer (1996).
     """
-    picture = channel.astype(np.float32)
-    masked = ndimage.convolve(picture, NOISE_MASK)
-    noise = float(np.square(masked).mean(dtype=np.float64) / np.square(NOISE_MASK).sum())
-    smooth = ndimage.gaussian_filter(picture, 1.0)
-    spread = float(smooth.var(dtype=np.float64)) - noise * SMOOTH_GAIN
+    picture = np.ascontiguousarray(channel, np.float32)
+    smooth = _smoothed(picture, TAPS)
+    noise = _mean_square_of_noise(picture) / NOISE_MASK_ENERGY
+    variance, edge_variance = _variances(smooth)
+    spread = variance - noise * SMOOTH_GAIN
     if spread <= noise * SMOOTH_GAIN:
         return float("nan")
-    edges = float(ndimage.laplace(smooth).var(dtype=np.float64)) - noise * LAPLACE_GAIN
-    return max(edges, 0.0) / spread
+    return max(edge_variance - noise * LAPLACE_GAIN, 0.0) / spread
 
 
 def saturation(channel: NDArray[np.generic]) -> float:
@@ -68,3 +70,78 @@ def saturation(channel: NDArray[np.generic]) -> float:
     if channel.dtype.kind not in "ui" or int(brightest) not in FULL_SCALES:
         return 0.0
     return float(np.count_nonzero(channel == brightest)) / channel.size
+
+
+# What `scipy.ndimage` does with its default border (pictures are mirrored at their edges), in one pass each: a fifth of
+# the time. Sums are kept per column, so that loops over columns use vector instructions.
+
+
+@inlined
+def _mirrored(index: int, length: int) -> int:
+    """Where an index beyond a mirrored edge leads."""
+    turn = index % (2 * length)
+    return turn if turn < length else 2 * length - 1 - turn
+
+
+@compiled
+def _smoothed(picture: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The picture (Y, X) after a filter along both axes."""
+    height, width = picture.shape
+    reach = len(taps) // 2
+    smooth = np.zeros_like(picture)
+    row = np.empty(width + 2 * reach, np.float32)
+    for y in range(height):
+        row[:] = 0
+        for tap in range(len(taps)):
+            source, weight = picture[_mirrored(y + tap - reach, height)], taps[tap]
+            for x in range(width):
+                row[reach + x] += weight * source[x]
+        for x in range(reach):
+            row[x] = row[reach + _mirrored(x - reach, width)]
+            row[reach + width + x] = row[reach + _mirrored(width + x, width)]
+        for tap in range(len(taps)):
+            weight = taps[tap]
+            for x in range(width):
+                smooth[y, x] += weight * row[tap + x]
+    return smooth
+
+
+@compiled
+def _mean_square_of_noise(picture: NDArray[np.float32]) -> float:
+    """Mean square of the picture (Y, X) under the mask 1 -2 1, -2 4 -2, 1 -2 1."""
+    height, width = picture.shape
+    down = np.empty(width + 2, np.float32)
+    squares = np.zeros(width, np.float64)
+    for y in range(height):
+        above, here, below = picture[max(y - 1, 0)], picture[y], picture[min(y + 1, height - 1)]
+        for x in range(width):
+            down[x + 1] = above[x] - 2 * here[x] + below[x]
+        down[0], down[width + 1] = down[1], down[width]
+        for x in range(width):
+            masked = down[x] - 2 * down[x + 1] + down[x + 2]
+            squares[x] += masked * masked
+    return float(squares.sum() / picture.size)
+
+
+@compiled
+def _variances(smooth: NDArray[np.float32]) -> tuple[float, float]:
+    """Variance of a picture (Y, X) and of its Laplacian."""
+    height, width = smooth.shape
+    first = smooth[0, 0]
+    row = np.empty(width + 2, np.float32)
+    sums, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
+    edges, edge_squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
+    for y in range(height):
+        above, below = smooth[max(y - 1, 0)], smooth[min(y + 1, height - 1)]
+        row[1 : width + 1] = smooth[y]
+        row[0], row[width + 1] = row[1], row[width]
+        for x in range(width):
+            value = row[x + 1] - first
+            edge = above[x] + below[x] + row[x] + row[x + 2] - 4 * row[x + 1]
+            sums[x] += value
+            squares[x] += value * value
+            edges[x] += edge
+            edge_squares[x] += edge * edge
+    size = smooth.size
+    variance = squares.sum() / size - (sums.sum() / size) ** 2
+    return variance, edge_squares.sum() / size - (edges.sum() / size) ** 2

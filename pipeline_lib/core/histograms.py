@@ -10,11 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from math import frexp
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline_lib.core.compiled import compiled
+
 BINS = 4096
+SHORT = (np.dtype(np.uint8), np.dtype(np.uint16))
 FINEST = 2.0**-32  # narrowest bin, as a share of the largest value: so bin numbers stay exact
 
 
@@ -34,6 +38,8 @@ class Histogram:
 def histogram(values: ArrayLike) -> Histogram:
     """Count the values of an array of any shape; it must be finite and hold at least one value."""
     flat = np.asarray(values).ravel()
+    if flat.dtype in SHORT:
+        return _of_counts(_counted(flat, np.iinfo(flat.dtype).max + 1))
     low, high = float(flat.min()), float(flat.max())
     width = 1.0 if flat.dtype.kind in "ui" else _float_width(low, high)
     while np.floor(high / width) - np.floor(low / width) >= BINS:
@@ -44,6 +50,27 @@ def histogram(values: ArrayLike) -> Histogram:
     else:
         bins = np.floor(flat.astype(np.float64) / width).astype(np.int64) - first
     return Histogram(width, first, np.bincount(bins, minlength=BINS).astype(np.int64))
+
+
+def _of_counts(counts: NDArray[np.int64]) -> Histogram:
+    """From how often each value from 0 on is there."""
+    there = np.flatnonzero(counts)
+    low, high = int(there[0]), int(there[-1])
+    width = 1
+    while high // width - low // width >= BINS:
+        width *= 2
+    first = low // width
+    binned = np.bincount(there // width - first, counts[there], BINS)
+    return Histogram(float(width), first, binned.astype(np.int64))
+
+
+@compiled
+def _counted(values: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """How often each of the values 0..size - 1 is there."""
+    counts = np.zeros(size, np.int64)
+    for value in values:
+        counts[value] += 1
+    return counts
 
 
 def merge(histograms: Iterable[Histogram]) -> Histogram:

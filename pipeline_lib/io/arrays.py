@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.core.errors import DataTrouble
+from pipeline_lib.io.shards import hold, shard_places, write_shards
 
 LARGEST_CHUNK = 1024  # pixels each way
 LARGEST_SHARD = 4096  # pixels each way
-SHARD_BYTES = 256 * 2**20  # of raw pixels: what is held in memory beside an image while a shard is written
+SHARD_BYTES = 256 * 2**20  # of raw pixels: who writes or reads a part of a shard may hold all of it in memory
 ORDERS = ("yxzc", "xyzc", "zcyx")  # of axes along which a shard gets shorter that would be too large
 CAMERA = 2  # bytes of a pixel of nearly all cameras
 
@@ -37,15 +37,27 @@ class DamagedArray(DataTrouble):
 
 
 def write_array(path: Path, array: NDArray[Any], axes: str) -> None:
-    """Write an array in the chunks and shards of `stored_as`, one shard after the other.
+    """Write an array in the chunks and shards of `stored_as`, chunk by chunk.
 
     axes: one letter of tczyx per dimension.
     """
-    stored = create_like(path, array.shape, array.dtype, axes)
-    corners = product(*(range(0, size, length) for size, length in zip(array.shape, stored.shards, strict=True)))
-    for corner in corners:
-        part = tuple(slice(start, start + length) for start, length in zip(corner, stored.shards, strict=True))
-        stored[part] = array[part]
+    create_like(path, array.shape, array.dtype, axes)
+    write_shards(path, array, *stored_as(array.shape, axes, array.dtype.itemsize))
+
+
+def is_stored(path: Path, array: NDArray[Any]) -> bool:
+    """Whether an array on disk, read back, holds these numbers. array: axes of length 1 may be more or fewer.
+
+    Raises:
+        OSError: The disk has failed.
+    """
+    try:
+        metadata = _metadata(path)
+        [sharding] = metadata["codecs"]
+        lengths = sharding["configuration"]["chunk_shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        return metadata["data_type"] == array.dtype.name and hold(path, array.reshape(metadata["shape"]), *lengths)
+    except (DamagedArray, ValueError, KeyError, TypeError):
+        return False
 
 
 def create_like(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> Any:
@@ -126,13 +138,23 @@ def shard_files(path: Path) -> list[Path]:
     Raises:
         DamagedArray: There is no array, or its metadata are no Zarr metadata.
     """
+    metadata = _metadata(path)
     try:
-        metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-        shard = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-        counts = [ceil(size / length) for size, length in zip(metadata["shape"], shard, strict=True)]
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise DamagedArray(f"{path}: its metadata cannot be read ({type(error).__name__}: {error})") from error
-    return [path.joinpath("c", *map(str, place)) for place in product(*map(range, counts))]
+        places = shard_places(metadata["shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_metadata(path, error) from error
+    return [path.joinpath("c", *map(str, place)) for place in places]
+
+
+def _metadata(path: Path) -> Any:
+    try:
+        return json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise _no_metadata(path, error) from error
+
+
+def _no_metadata(path: Path, error: Exception) -> DamagedArray:
+    return DamagedArray(f"{path}: its metadata cannot be read ({type(error).__name__}: {error})")
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class BandedImage:
         """
         import zarr
 
-        array = zarr.open_array(self.group / str(level), mode="r+")
+        array = zarr.open_array(self.group / str(level), mode="r+", config={"write_empty_chunks": True})
         rows = slice(top, top + band.shape[-2])
         parts: dict[str, int | slice] = {"t": time, "c": slice(None), "z": slice(None), "y": rows, "x": slice(None)}
         place = tuple(parts[axis] for axis in self.axes)

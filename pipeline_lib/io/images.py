@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ NUMBER_TYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32")
 
 _PLANE_AXES = set("ZIQ")  # z, or pages without a stated meaning
 _MOST_COMPRESSED = 100_000  # times; a header that promises more is damaged, and its image may not fit into memory
+_OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)  # trouble with a name, and not with the disk
+_LONGEST = 500  # characters of a message, which may hold what a damaged file does
 
 
 class UnreadableImage(DataTrouble):
@@ -71,14 +74,20 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     try:
         if not path.stat().st_size:
             raise UnreadableImage(f"{path}: the file is empty (0 bytes)")
-        with tifffile.TiffFile(path) as tif:
+        # OME-XML can name other files, anywhere: none of them is opened.
+        with tifffile.TiffFile(path, _multifile=False) as tif:
             yield tif
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UnreadableImage(f"{path}: {error.strerror}") from error
-    except (DataTrouble, OSError, MemoryError):
+    except OSError as error:
+        if error.errno not in _OF_NAMES:
+            raise
+        raise UnreadableImage(f"{str(path)[:_LONGEST]}: {error.strerror}") from error
+    except (DataTrouble, MemoryError):
         raise
     except Exception as error:  # tifffile and the codecs raise whatever a damaged file leads them to
-        raise UnreadableImage(f"{path}: {' '.join(str(error).split()) or repr(error)}") from error
+        told = " ".join(str(error).split()) or repr(error)
+        raise UnreadableImage(f"{path}: {told[:_LONGEST]}") from error
 
 
 def checked_pages(tif: tifffile.TiffFile) -> list[tifffile.TiffPage]:

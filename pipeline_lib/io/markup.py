@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 CHUNK = 1 << 16  # bytes
+_LONGEST = 200  # characters of the parser's message, which may hold a word of the file
 
 
 def elements(path: Path, *tags: str) -> Iterator[ElementTree.Element]:
@@ -37,8 +38,8 @@ def elements(path: Path, *tags: str) -> Iterator[ElementTree.Element]:
                 element.clear()
                 if opened:
                     opened[-1].remove(element)
-    except (ElementTree.ParseError, LookupError) as error:  # LookupError: an encoding nobody knows
-        raise ValueError(f"{path} is not whole XML: {error}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: encodings that cannot be read
+        raise ValueError(f"{path} is not whole XML: {str(error)[:_LONGEST]}") from error
 
 
 def read_tree(path: Path) -> ElementTree.Element:
@@ -50,8 +51,8 @@ def read_tree(path: Path) -> ElementTree.Element:
     _refuse_document_type(path)
     try:
         return ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError) as error:
-        raise ValueError(f"{path} is not whole XML: {error}") from error
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f"{path} is not whole XML: {str(error)[:_LONGEST]}") from error
 
 
 def local_name(element: ElementTree.Element) -> str:
@@ -73,11 +74,15 @@ class _Begun(Exception):
     """The root element has been reached."""
 
 
+class _DocumentType(Exception):
+    """A document type has been reached."""
+
+
 def _refuse_document_type(path: Path) -> None:
     """Look at what comes before the root element, where a document type would be."""
 
     def refuse(*_: object) -> NoReturn:
-        raise ValueError(f"{path} has a document type (<!DOCTYPE ...>), which no microscope writes")
+        raise _DocumentType
 
     def end(*_: object) -> NoReturn:
         raise _Begun
@@ -89,5 +94,7 @@ def _refuse_document_type(path: Path) -> None:
         try:
             while chunk := file.read(CHUNK):
                 parser.Parse(chunk)
-        except (_Begun, expat.ExpatError, LookupError):  # damage is told by who reads the rest
+        except _DocumentType:
+            raise ValueError(f"{path} has a document type (<!DOCTYPE ...>), which no microscope writes") from None
+        except (_Begun, expat.ExpatError, LookupError, ValueError):  # damage is told by who reads the rest
             return

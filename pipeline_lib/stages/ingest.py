@@ -21,7 +21,7 @@ from pipeline_lib.core.errors import FaultyWell, MissingImages, NoImages, Unequa
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.manifest import ImageFile, Manifest
-from pipeline_lib.io.arrays import DamagedArray, read_array
+from pipeline_lib.io.arrays import is_stored
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.illumination import read_illumination, told_of_illumination
 from pipeline_lib.io.manifests import read_manifest
@@ -120,7 +120,10 @@ class Ingest:
             yield self._pixels(field, [file for file in files if file.field == field])
 
     def compute(self, piece: Pixels) -> Measured:
-        projected = piece.image.max(axis=2)  # (T, C, Y, X): what objects are found in
+        image = piece.image
+        projected = (
+            image[:, :, 0] if image.shape[2] == 1 else image.max(axis=2)
+        )  # (T, C, Y, X): where objects are found
         channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
         seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
         told = {"field": piece.field, "stage_position_um": piece.stage_position, "quality": seen}
@@ -146,7 +149,7 @@ class Ingest:
         """Write one field and read it back; a difference is trouble with the machine."""
         finest = made.levels[0]
         write_field(well, made.field, made.levels, level_steps(*finest.shape[-2:]), self.info)
-        if not _is_stored(well / str(made.field) / "0", finest):
+        if not is_stored(well / str(made.field) / "0", finest):
             raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
         first = next(file for file in self.manifest.files if (file.well, file.field) == (made.well, made.field))
         copy_tables(self.manifest, first, well / str(made.field) / "tables")
@@ -183,7 +186,8 @@ class Ingest:
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
         position = position_of(self.manifest, files[0].well, field)
-        return Pixels(files[0].well, field, np.stack(frames), position, self._labels(files[0]))
+        image = frames[0][None] if len(frames) == 1 else np.stack(frames)
+        return Pixels(files[0].well, field, image, position, self._labels(files[0]))
 
     def _labels(self, file: ImageFile) -> dict[str, NDArray[np.uint32]]:
         """Name -> (T, Y, X) of the label images that came with a field; planes along z become their highest label."""
@@ -209,7 +213,8 @@ class Ingest:
 
     def stack(self, files: Sequence[ImageFile]) -> NDArray[np.generic]:
         """The planes (Z, Y, X) of one channel, corrected and projected as the settings say."""
-        planes = np.concatenate([self._planes(file) for file in sorted(files, key=lambda file: file.z)])
+        read = [self._planes(file) for file in sorted(files, key=lambda file: file.z)]
+        planes = read[0] if len(read) == 1 else np.concatenate(read)
         light = self.lights.get(files[0].channel)
         return projected(planes if light is None else correct(planes, light), self.settings.projection)
 
@@ -251,14 +256,6 @@ class Measured:
     histograms: list[Histogram]
     told: dict[str, Any]
     labels: Mapping[str, list[NDArray[np.uint32]]]
-
-
-def _is_stored(path: Path, array: NDArray[np.generic]) -> bool:
-    """Whether an array on disk holds these numbers."""
-    try:
-        return np.array_equal(read_array(path).ravel(), array.ravel())
-    except DamagedArray:
-        return False
 
 
 def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:

@@ -19,7 +19,7 @@ from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.histograms import histogram, merge, percentiles
 from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, Manifest
-from pipeline_lib.io.arrays import LARGEST_SHARD
+from pipeline_lib.io.arrays import shard_count
 from pipeline_lib.io.manifests import read_manifest
 from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import OURS, create_plate, read_attributes
@@ -44,7 +44,8 @@ def skeleton(job: Job) -> None:
     fields = field_info(manifest, settings)
     layout = plate_layout(manifest, settings, fields)
     info = with_kept_windows(in_layout(fields, layout), job.plate.raw)
-    log.info("skeleton %s: %s", job.name, file_count(manifest, info))
+    planes = len({file.z for file in manifest.files}) if settings.projection == "keep" else 1
+    log.info("skeleton %s: %s", job.name, file_count(manifest, info, planes))
     wanted = job.fingerprint(info=info.of_wells())
     placed = {"layout": layout.to_json()} if layout else {}
     create_plate(job.plate.raw, info, wanted, {"measurement": _measurement(manifest), **placed})
@@ -121,16 +122,16 @@ def with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:
     return replace(info, channels=tuple(replace(c, window=kept.get(c.id, c.window)) for c in info.channels))
 
 
-def file_count(manifest: Manifest, info: PlateInfo) -> str:
+def file_count(manifest: Manifest, info: PlateInfo, planes: int = 1) -> str:
     """How many files the plate will have, in words: a level is an array's metadata and its shards."""
     wells, fields = len(manifest.wells), len({(file.well, file.field) for file in manifest.files})
-    height, width = info.shape
-    shards = [
-        ceil(height / step / LARGEST_SHARD) * ceil(width / step / LARGEST_SHARD) for step in level_steps(height, width)
-    ]
-    per_field = 1 + sum(1 + info.times * of_level for of_level in shards)
+    images = fields if info.fields > 1 else wells
+    sizes = [tuple(ceil(length / step) for length in info.shape) for step in level_steps(*info.shape)]
+    leading = (info.times, len(info.channels), planes)
+    shards = [shard_count((*leading, *size), "tczyx", np.dtype(info.dtype).itemsize) for size in sizes]
+    per_image = 1 + sum(1 + of_level for of_level in shards)
     per_well = 3  # its own metadata, and the histograms with theirs
-    total = fields * per_field + wells * per_well + info.rows + 1
+    total = images * per_image + wells * per_well + info.rows + 1
     return f"{wells} wells, {fields} fields, {len(info.channels)} channels: {total:,} files will be written"
 
 

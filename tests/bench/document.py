@@ -54,10 +54,10 @@ def _restoration() -> Iterator[str]:
             best = min(case["our_seconds"]), min(case["their_seconds"])
             difference = case["largest difference"]["float32"]
             yield f"| {name} | {case['times_faster']} | {best[0]} | {best[1]} | {difference:.1e} |"
-        if large := found["large"]:
+        for plane, large in found["large"].items():
             yield (
-                f"\nA plane of {large['shape'][0]} x {large['shape'][1]}, from Zarr to Zarr: {large['peak_mib']} MiB "
-                f"at most, {large['of_it_before_mib']} of them before it began, {large['seconds']} s."
+                f"\nA plane of {plane}, from Zarr to Zarr: {large['peak_mib']} MiB at most, "
+                f"{large['of_it_before_mib']} of them before it began, {large['seconds']} s."
             )
         yield ""
 

@@ -55,11 +55,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=SIDE, help="of the image that both restore")
     parser.add_argument("--large", type=int, default=LARGE, help="side of the plane whose memory is measured; 0: none")
     parser.add_argument("--rows", type=int, help="of that plane, if not as many as columns: a band of it is quicker")
+    parser.add_argument("--diameter", type=float, default=30.0, help="of the objects in that plane, in pixels (30)")
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)  # folder: this is the process of the large plane
     asked = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     if asked.alone:
-        sys.stdout.write(json.dumps(_large(asked.alone)))
+        sys.stdout.write(json.dumps(_large(asked.alone, asked.diameter)))
         return
     warnings.filterwarnings("ignore")  # the peer warns of today's numpy and torch
     with tempfile.TemporaryDirectory() as folder:
@@ -67,10 +68,11 @@ def main() -> None:
         used = load_restorer(checkpoint).predict
         kept = read(f"restoration-{used.device.type}-{number_type(used.precision)}")
         cases = {name: _case(checkpoint, diameter, asked) for name, diameter in CASES.items() if asked.rounds}
-        large = _in_a_process(Path(folder), (asked.rows or asked.large, asked.large)) if asked.large else None
+        shape = (asked.rows or asked.large, asked.large)
+        large = _in_a_process(Path(folder), shape, asked.diameter) if asked.large else {}
     device = used.device.type
     compared = {"shape": [asked.side] * 2, "rounds": asked.rounds, "device": device, "cases": cases}
-    figures = {**(compared if asked.rounds else kept), "large": large}
+    figures = {**(compared if asked.rounds else kept), "large": {**kept.get("large", {}), **large}}
     write(f"restoration-{device}-{number_type(used.precision)}", figures)
     update_document()
 
@@ -116,8 +118,8 @@ def _field(side: int) -> np.ndarray:
     return field.image[0].astype(np.float32)
 
 
-def _in_a_process(folder: Path, shape: tuple[int, int]) -> dict[str, Any]:
-    """Draw a uint16 plane (1, *shape) in Zarr; another process, whose memory counts, restores it."""
+def _in_a_process(folder: Path, shape: tuple[int, int], diameter: float) -> dict[str, dict[str, Any]]:
+    """Restore a drawn uint16 plane (1, *shape) in a process of its own, whose memory counts: its name -> figures."""
     image = zarr.create_array(folder / "image", shape=(1, *shape), chunks=CHUNKS, dtype=np.uint16)
     height, width = shape
     pattern = _field(min(width, PATTERN)).astype(np.uint16)
@@ -125,21 +127,21 @@ def _in_a_process(folder: Path, shape: tuple[int, int]) -> dict[str, Any]:
         for left in range(0, width, PATTERN):
             rows, columns = slice(top, min(top + PATTERN, height)), slice(left, min(left + PATTERN, width))
             image[0, rows, columns] = pattern[: rows.stop - top, : columns.stop - left]
-    command = [sys.executable, __file__, "--alone", str(folder)]
-    return dict(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
+    command = [sys.executable, __file__, "--alone", str(folder), "--diameter", str(diameter)]
+    figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    return {f"{height} x {width}, objects of {diameter:g} px": figures}
 
 
-def _large(folder: Path) -> dict[str, Any]:
+def _large(folder: Path, diameter: float) -> dict[str, Any]:
     """Peak memory and time from Zarr to Zarr, and the peak before it began: Python, torch and the network."""
     image = zarr.open_array(folder / "image", mode="r")
-    restorer, how = load_restorer(folder / WEIGHTS), RestoreSettings(30.0, keep_range=True)
+    restorer, how = load_restorer(folder / WEIGHTS), RestoreSettings(diameter, keep_range=True)
     shape, dtype = restored_like(restorer, image, how)
     target = zarr.create_array(folder / "restored", shape=shape, chunks=CHUNKS, dtype=dtype)
     before, started = _peak_mib(), time.perf_counter()
     restore_large(restorer, image, target, how)
     seconds = time.perf_counter() - started
     return {
-        "shape": image.shape[1:],
         "peak_mib": _peak_mib(),
         "of_it_before_mib": before,
         "seconds": round(seconds, 1),

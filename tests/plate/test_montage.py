@@ -1,4 +1,4 @@
-"""A drawn well cut into 3 x 3 overlapping fields with jitter, put together: its nuclei are counted as they were drawn."""
+"""A drawn well cut into 3 x 3 overlapping fields with jitter, put together: its nuclei are counted as drawn."""
 
 from __future__ import annotations
 

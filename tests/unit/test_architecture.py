@@ -57,7 +57,8 @@ TORCH = {"nets/flownet.py", "nets/fused.py", "nets/winograd.py", "nets/quicker.p
          "stages/train/finish.py", "stages/train/load.py", "stages/train/restorer.py",
          "stages/train/segmenter.py"}  # fmt: skip
 
-IMPORTED_LATE = {"stages/_network.py", "stages/_large.py", "stages/train/segmenter.py", "stages/train/restorer.py"}  # inside functions only
+# Inside functions only.
+IMPORTED_LATE = {"stages/_network.py", "stages/_large.py", "stages/train/segmenter.py", "stages/train/restorer.py"}
 
 LONGEST = {"function": 60, "module": 400, "parameters": 6}
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STORE_FILES = ("zarr.json", ".zgroup")
 """A directory that holds one of these is a Zarr store: it is listed, and not searched."""
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000  # bytes and characters: more cannot be opened
+_SHOWN = 80  # characters of a name that is wrong
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,13 @@ def beside(index: str, name: str) -> str:
     """The path of a file that the index file `index` names, both relative to the plate's folder.
 
     Raises:
-        ValueError: The name leads out of the folder that the index lies in.
+        ValueError: The name leads out of the folder that the index lies in, or is longer than a name can be.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if not name or path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
-        raise ValueError(f"{index} names the file {name!r}; a name below its own folder is expected")
+    outside = not name or path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name
+    if outside or len(name) > _LONGEST_PATH or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
+        raise ValueError(f"{index} names the file {shown}; a name below its own folder is expected")
     return str(PurePosixPath(index).parent / path)
 
 

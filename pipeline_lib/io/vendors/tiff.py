@@ -152,7 +152,12 @@ def _ome_length(attributes: Mapping[str, str], key: str, unit: str = "µm") -> f
 
 
 def _parse(xml: str) -> ElementTree.Element | None:
-    """The root of a description, None where it is damaged: an image is worth more than its metadata."""
+    """The root of a description, None where it is damaged: an image is worth more than its metadata.
+
+    None too with a document type, by which a few bytes could grow to gigabytes.
+    """
+    if "<!DOCTYPE" in xml:
+        return None
     try:
         return ElementTree.fromstring(xml.strip("\0 \r\n"))
     except (ElementTree.ParseError, ValueError):  # ValueError: text that is no Unicode

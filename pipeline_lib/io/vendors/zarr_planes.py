@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_PIXELS = 1 << 31  # of a plane
+_LONGEST = 300  # characters of a message that is not ours
 
 
 def describe(path: Path) -> ImageInfo:
@@ -54,7 +55,8 @@ def read(path: Path, page: int | None) -> NDArray[Any]:
             raise
         raise UnreadableImage(f"{path}: {' '.join(str(error).split())}") from error
     except Exception as error:  # codecs raise many kinds
-        raise UnreadableImage(f"{path}: a chunk is damaged ({type(error).__name__}: {error})") from error
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]  # it may hold what the file does
+        raise UnreadableImage(f"{path}: a chunk is damaged ({told})") from error
     if not np.isfinite(pixels).all():
         raise UnreadableImage(f"{path}: some pixels are infinite or not a number")
     return pixels.reshape(-1, *pixels.shape[-2:]).astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,7 @@
-"""doctor: look for what would stop a run before it starts. One line per finding, with what to do."""
+"""doctor: look for what would stop a run before it starts. One line per finding, with what to do.
+
+With `--dry-run` it only tells what the plates are and what they will cost, one row per plate.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pipeline_lib.io.run_profiles import RunProfile, find_profile
 from pipeline_lib.stages._config import add_config, planned_workflow
+from pipeline_lib.stages.doctor.cost import as_rows, check_cost, table
 from pipeline_lib.stages.doctor.findings import Finding, as_json, counted, fail, ok, one_line, warn
 from pipeline_lib.stages.doctor.machine import check_gpu, check_slurm, read_found
 from pipeline_lib.stages.doctor.plates import check_disk, check_files, check_raw, check_weights
@@ -21,6 +25,7 @@ PLATE_CHECKS: dict[str, Check] = {
     "raw files": check_raw,
     "disk space": check_disk,
     "number of files": check_files,
+    "cost": check_cost,
 }
 MACHINE_CHECKS: dict[str, Check] = {"GPU": check_gpu, "SLURM": check_slurm}
 
@@ -30,11 +35,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--profile", metavar="NAME", help="the profile the run will be started with, such as slurm")
     parser.add_argument("--file-budget", type=int, metavar="N", help="files that all results together may have")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only a table of the plates: what they are and what they will cost"
+    )
     parser.add_argument("--json", action="store_true", help="findings as JSON, for programs")
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Look at everything. Returns 1 if anything would stop the run, else 0."""
+    return _dry_run(parsed) if parsed.dry_run else _doctor(parsed)
+
+
+def _dry_run(parsed: argparse.Namespace) -> int:
+    """Tell what the plates of the config cost; nothing of the machine is looked at. Returns 1 for a faulty config."""
+    (workflow, found), (profile, of_profile) = _config(parsed), _profile(parsed.profile)
+    faults = [finding for finding in (*found, *of_profile) if finding.level == "FAIL"]
+    if workflow is None or faults:
+        (_gathered if parsed.json else _line_by_line)(faults)
+        return 1
+    preflight = Preflight(workflow.settings, workflow.plates, profile)
+    told = json.dumps({"plates": as_rows(preflight)}, indent=1) if parsed.json else table(preflight)
+    sys.stdout.write(f"{told}\n")
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
     tell = _gathered if parsed.json else _line_by_line
     counts = counted(tell(_found(parsed)))
     return 1 if counts["FAIL"] else 0

@@ -10,10 +10,12 @@ from math import ceil
 import numpy as np
 
 from pipeline_lib.arrays.pyramid import level_steps
-from pipeline_lib.io.arrays import LARGEST_SHARD
+from pipeline_lib.core.errors import DataTrouble
+from pipeline_lib.io.arrays import shard_count
 from pipeline_lib.io.plate import committed_wells, labels_of
 from pipeline_lib.io.records import read_json
 from pipeline_lib.settings import LabelSettings
+from pipeline_lib.stages._layout import layout_of_plate
 from pipeline_lib.stages.doctor.raw_files import RawFile
 from pipeline_lib.workflow import Plate
 
@@ -48,23 +50,29 @@ def estimate(plate: Plate, raw: Sequence[RawFile]) -> Estimate:
     pixels = _bytes_of_pixels(plate, raw, ingested)
     label_count = label_images(plate.settings.segment.labels)
     beside = _pixels_of_frames(raw, labelled) * (label_count * LABEL_BYTES + TABLE_BYTES)
+    stack = _stack(plate, raw)
+    canvas = montage_canvas(plate, raw)
     fields = Counter(well for well, _ in {(one.file.well, one.file.field) for one in raw if one.info})
-    per_image = files_of_image(_shape(raw), len({file.time for file in plate.manifest.files}))
+    if canvas is not None:
+        stack, fields = (*stack[:3], *canvas), Counter(set(fields))
+    per_image, per_label = files_of_image(stack), files_of_image((stack[0], 1, 1, *stack[3:]), itemsize=4)
     of_raw = {well: PER_WELL + count * per_image for well, count in fields.items()}
-    of_labels = {well: count * (1 + label_count * per_image) for well, count in fields.items()}
+    of_labels = {well: count * (1 + label_count * per_label) for well, count in fields.items()}
     files = _files_beside_wells(plate) + sum(of_raw.values()) + sum(of_labels.values())
     there = sum(of_raw.get(well, 0) for well in ingested) + sum(of_labels.get(well, 0) for well in labelled)
     images = Estimate(round(COMPRESSED * pixels + beside), round(pixels + beside), files - there, files)
-    return images + (_of_restored(plate, raw, fields) if plate.settings.restore.is_on else Estimate())
+    return images + (_of_restored(plate, raw, fields, stack) if plate.settings.restore.is_on else Estimate())
 
 
-def _of_restored(plate: Plate, raw: Sequence[RawFile], fields: Mapping[str, int]) -> Estimate:
-    """Of the restored plate, whose images may be larger: that is known once it has been prepared."""
+def _of_restored(plate: Plate, raw: Sequence[RawFile], fields: Mapping[str, int], stack: Sequence[int]) -> Estimate:
+    """Of the restored plate. fields: well -> images; stack: (T, C, Z, Y, X) of a raw one.
+
+    Restored images may be larger: that is known once the plate has been prepared.
+    """
     ratio = float(read_json(plate.paths.restoration).get("ratio", 1.0))
     restored = set(committed_wells(plate.paths.restored))
     pixels = ratio**2 * _bytes_of_pixels(plate, raw, restored)
-    height, width = (int(length * ratio) for length in _shape(raw))
-    per_image = files_of_image((height, width), len({file.time for file in plate.manifest.files}))
+    per_image = files_of_image((*stack[:3], *(int(length * ratio) for length in stack[3:])))
     of_wells = {well: 1 + count * per_image for well, count in fields.items()}
     files = _groups(plate) + sum(of_wells.values())
     there = sum(count for well, count in of_wells.items() if well in restored)
@@ -77,13 +85,14 @@ def label_images(labels: LabelSettings) -> int:
     return len(made) + (len(made) == 2)
 
 
-def files_of_image(shape: tuple[int, int], times: int) -> int:
-    """Files of one multiscale image: its group, then per level one metadata file and the shards of each time point."""
-    height, width = shape
-    shards = [
-        ceil(height / step / LARGEST_SHARD) * ceil(width / step / LARGEST_SHARD) for step in level_steps(height, width)
-    ]
-    return 1 + sum(1 + times * of_level for of_level in shards)
+def files_of_image(shape: Sequence[int], itemsize: int = 2) -> int:
+    """Files of one multiscale image: its group, then per level one metadata file and its shards.
+
+    shape: (T, C, Z, Y, X). itemsize: bytes of a pixel.
+    """
+    *stack, height, width = shape
+    levels = [(*stack, ceil(height / step), ceil(width / step)) for step in level_steps(height, width)]
+    return 1 + sum(1 + shard_count(level, "tczyx", itemsize) for level in levels)
 
 
 def _bytes_of_pixels(plate: Plate, raw: Sequence[RawFile], without: set[str]) -> float:
@@ -93,7 +102,7 @@ def _bytes_of_pixels(plate: Plate, raw: Sequence[RawFile], without: set[str]) ->
     for file, info in ((one.file, one.info) for one in raw):
         if info is None or file.well in without:
             continue
-        planes, height, width = info.shape
+        planes, height, width = info.shape if file.page is None else (1, *info.shape[1:])
         place = (file.well, file.field, file.channel, file.time, file.z if keep else 0)
         sizes[place] = height * width * np.dtype(info.dtype).itemsize * (planes if keep else 1)
     return PYRAMID * sum(sizes.values())
@@ -113,6 +122,28 @@ def _shape(raw: Sequence[RawFile]) -> tuple[int, int]:
     """(Y, X) of most files; the smallest picture if none is readable."""
     shapes = Counter(one.info.shape[1:] for one in raw if one.info)
     return shapes.most_common(1)[0][0] if shapes else (1, 1)
+
+
+def _stack(plate: Plate, raw: Sequence[RawFile]) -> tuple[int, ...]:
+    """(T, C, Z, Y, X) of a field as it will be stored."""
+    files = plate.manifest.files
+    keep = plate.settings.ingest.projection == "keep"
+    pages = max((one.info.shape[0] for one in raw if one.info and one.file.page is None), default=1)
+    planes = len({file.z for file in files}) * pages if keep else 1
+    return (len({file.time for file in files}), len(plate.manifest.channels), planes, *_shape(raw))
+
+
+def montage_canvas(plate: Plate, raw: Sequence[RawFile]) -> tuple[int, int] | None:
+    """(Y, X) of the image into which the fields of a well are put together; None where each field stays one."""
+    settings, manifest = plate.settings.ingest, plate.manifest
+    if settings.fields == "separate" or not any(one.info for one in raw):
+        return None
+    told = next((one.info.pixel_size for one in raw if one.info and one.info.pixel_size), None)
+    try:
+        size = settings.pixel_size or manifest.facts.pixel_size or told
+        return layout_of_plate(manifest, settings, _shape(raw), size).canvas
+    except DataTrouble:  # nobody says where fields lie; the skeleton job will tell
+        return None
 
 
 def _files_beside_wells(plate: Plate) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pipeline_lib.core.wells import row_column
 from pipeline_lib.io.checksums import checksum, read_sums, sum_file
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.weights import find_weights, load_weights
-from pipeline_lib.stages.doctor.estimate import Estimate, estimate
+from pipeline_lib.stages.doctor.estimate import Estimate
 from pipeline_lib.stages.doctor.findings import Finding, fail, few, ok, warn
 from pipeline_lib.stages.doctor.preflight import Preflight
 from pipeline_lib.stages.doctor.raw_files import BAD, RawFile, lacking_planes
@@ -146,11 +146,7 @@ def check_files(preflight: Preflight) -> Iterator[Finding]:
 
 
 def _total(preflight: Preflight) -> Estimate:
-    return sum(_estimates(preflight), Estimate())
-
-
-def _estimates(preflight: Preflight) -> Iterable[Estimate]:
-    return (estimate(plate, preflight.raw_files[name]) for name, plate in preflight.plates.items())
+    return sum(preflight.estimates.values(), Estimate())
 
 
 def _existing(folder: Path) -> Path:

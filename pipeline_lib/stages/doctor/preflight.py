@@ -11,6 +11,7 @@ from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.run_profiles import RunProfile
 from pipeline_lib.paths import LIGHT_STAGES, RESTORING_STAGES
 from pipeline_lib.settings import NetworkSection, Settings
+from pipeline_lib.stages.doctor.estimate import Estimate, estimate
 from pipeline_lib.stages.doctor.raw_files import RawFile, look_at_files
 from pipeline_lib.workflow import Plate
 
@@ -45,6 +46,11 @@ class Preflight:
             name: look_at_files(plate.manifest) if Path(plate.manifest.folder).is_dir() else []
             for name, plate in self.plates.items()
         }
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Plate -> what it will take on disk."""
+        return {name: estimate(plate, self.raw_files[name]) for name, plate in self.plates.items()}
 
     @property
     def networks(self) -> list[tuple[str, NetworkSection]]:

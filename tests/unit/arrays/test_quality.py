@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline_lib.arrays.quality import focus, quality, saturation
+from pipeline_lib.arrays.quality import LAPLACE_GAIN, SMOOTH_GAIN, focus, quality, saturation
 from pipeline_lib.core.histograms import histogram
 
 
@@ -60,6 +60,22 @@ def test_even_strong_noise_does_not_make_a_blurred_picture_sharp() -> None:
 def test_a_picture_of_nothing_but_noise_has_no_focus(sigma: float) -> None:
     for seed in range(5):
         picture = np.random.default_rng(seed).normal(500, sigma, (200, 200)).astype(np.float32)
+        assert math.isnan(focus(picture))
+
+
+@pytest.mark.parametrize("shape", [(61, 47), (3, 200), (1, 9), (120, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_focus_is_what_scipy_says(shape: tuple[int, int], dtype: str) -> None:
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    rng = np.random.default_rng(3)
+    picture = (ndimage.gaussian_filter(rng.uniform(0, 2000, shape), 1.2) % 250).astype(dtype)
+    noise = np.square(ndimage.convolve(picture.astype(np.float32), mask)).mean() / np.square(mask).sum()
+    smooth = ndimage.gaussian_filter(picture.astype(np.float64), 1.0)
+    spread = smooth.var() - noise * SMOOTH_GAIN
+    wanted = max(ndimage.laplace(smooth).var() - noise * LAPLACE_GAIN, 0) / spread
+    if spread > 1.01 * noise * SMOOTH_GAIN:
+        assert focus(picture) == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    else:
         assert math.isnan(focus(picture))
 
 

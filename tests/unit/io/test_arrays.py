@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline_lib.io.arrays import DamagedArray, create_array, read_array, read_frame, shard_files, write_array
+from pipeline_lib.io.arrays import (
+    DamagedArray,
+    create_array,
+    read_array,
+    read_frame,
+    shard_count,
+    shard_files,
+    stored_as,
+    write_array,
+)
 
 
 def random(*shape: int, dtype: str = "uint16", seed: int = 0) -> NDArray[Any]:
@@ -55,6 +64,60 @@ def test_arrays_come_back_in_the_shards_they_are_to_have(
     assert shards_on_disk(tmp_path / "0") == sorted(shard_files(tmp_path / "0"))
     assert len(shard_files(tmp_path / "0")) == shards
     assert zarr.open_array(tmp_path / "0", mode="r").metadata.dimension_names == tuple(axes)
+
+
+LAYOUTS: list[tuple[str, tuple[int, ...], int, tuple[int, ...], int]] = [
+    ("cyx", (4, 2160, 2160), 2, (4, 2160, 2160), 1),  # a usual field: one file
+    ("cyx", (5, 4096, 4096), 2, (5, 4096, 4096), 1),
+    ("tczyx", (9, 4, 5, 1080, 1080), 2, (1, 4, 5, 1080, 1080), 9),
+    ("cyx", (4, 16384, 16384), 2, (4, 4096, 4096), 16),
+    ("czyx", (5, 20, 4096, 4096), 2, (5, 20, 1024, 1024), 16),  # 200 of at most 256 MiB; as a whole it is 3.1 GiB
+    ("czyx", (5, 20, 4096, 4096), 1, (5, 3, 4096, 4096), 7),
+    ("czyx", (5, 20, 2048, 1024), 2, (5, 20, 1024, 1024), 2),
+    ("czyx", (5, 1, 2160, 2160), 4, (5, 1, 2160, 2160), 1),
+    ("czyx", (8, 20, 2048, 2560), 2, (8, 3, 2048, 2562), 7),  # fewer files than with all planes of a chunk: 12
+    ("czyx", (2, 500, 1024, 1024), 2, (2, 64, 1024, 1024), 8),
+    ("cyx", (900, 1024, 1024), 1, (256, 1024, 1024), 4),
+]
+
+
+@pytest.mark.parametrize(("axes", "shape", "itemsize", "shard", "count"), LAYOUTS)
+def test_shards_by_hand(axes: str, shape: tuple[int, ...], itemsize: int, shard: tuple[int, ...], count: int) -> None:
+    _, found = stored_as(shape, axes, itemsize)
+    assert (found, shard_count(shape, axes, itemsize)) == (shard, count)
+
+
+@given(
+    stack=st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 300)),
+    plane=st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)),
+    itemsize=st.sampled_from([1, 2, 4]),
+)
+@settings(max_examples=300, deadline=None)
+def test_shards_of_any_image_fit_into_memory_and_are_few(
+    stack: tuple[int, int, int], plane: tuple[int, int], itemsize: int
+) -> None:
+    shape = (*stack, *plane)
+    chunks, shards = stored_as(shape, "tczyx", itemsize)
+    assert all(shard % chunk == 0 for shard, chunk in zip(shards, chunks, strict=True))
+    assert shards[0] == 1
+    assert max(shards[3:]) < 4096 + 1024
+    assert prod(shards) * itemsize <= 256 * 2**20
+    grid = [ceil(size / chunk) for size, chunk in zip(shape, chunks, strict=True)]
+    room = 256 * 2**20 // (prod(chunks) * itemsize)
+    windows = ceil(grid[3] / (4096 // chunks[3] or 1)) * ceil(grid[4] / (4096 // chunks[4] or 1))
+    least = stack[0] * max(windows, ceil(prod(grid[1:]) / room))
+    assert least <= shard_count(shape, "tczyx", itemsize) <= 3 * least
+
+
+def test_an_array_of_many_shards_is_written_shard_by_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two chunks: 3 x 2 shards of 2 x 2 x 3 chunks."""
+    monkeypatch.setattr("pipeline_lib.io.arrays.LARGEST_CHUNK", 10)
+    monkeypatch.setattr("pipeline_lib.io.arrays.SHARD_BYTES", 2 * 2 * 10 * 10 * 2)
+    image = random(2, 2, 25, 19)
+    write_array(tmp_path / "0", image, "czyx")
+    assert len(shards_on_disk(tmp_path / "0")) == shard_count(image.shape, "czyx")
+    assert shards_on_disk(tmp_path / "0") == sorted(shard_files(tmp_path / "0"))
+    np.testing.assert_array_equal(read_array(tmp_path / "0"), image)
 
 
 @pytest.mark.parametrize("values", [0, 7])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +25,17 @@ from pipeline_lib.io.ngff import Channel, PlateInfo
 from pipeline_lib.io.plate import commit_labels, write_field
 from pipeline_lib.io.records import write_json
 from pipeline_lib.io.run_profiles import find_profile, read_run_profile
+from pipeline_lib.io.vendors import ImageInfo
 from pipeline_lib.io.weights import save_safetensors
 from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import LabelSettings
+from pipeline_lib.stages._config import read_config
+from pipeline_lib.stages.doctor import cost as cost
 from pipeline_lib.stages.doctor import estimate as estimate
-from pipeline_lib.stages.doctor.raw_files import lacking_planes
+from pipeline_lib.stages.doctor.raw_files import RawFile, lacking_planes
 from pipeline_lib.stages.doctor.requests import request_of, value_of
 from pipeline_lib.tiling import gpus
+from pipeline_lib.workflow import Plate, load_workflow
 
 PIXELS = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
 SLURM = {
@@ -149,7 +155,7 @@ def test_faults_of_the_config_are_told_one_by_one_and_the_machine_is_looked_at(s
     assert len(asked.about("config")) == 3
     for fault in ("measure.wells_per_job", "unknown key x", "plate P1: ingest.channels names channel id '7'"):
         assert any(fault in found for found in asked.about("config"))
-    assert asked.about("plates") == ["warn: weights, raw files, disk space, number of files not looked at"]
+    assert asked.about("plates") == ["warn: weights, raw files, disk space, number of files, cost not looked at"]
     assert asked.about("profile")[0].startswith("FAIL: nothing of that name in ")
     assert asked.about("GPU")
     assert not asked.about("weights")
@@ -319,12 +325,172 @@ def test_the_files_of_an_image_are_those_that_are_written(tmp_path: Path, size: 
     levels = pyramid(np.zeros((times, 1, 1, *size), np.uint8), lambda a, step: a[..., ::step, ::step])
     labels = pyramid(np.zeros((times, *size), np.uint32), lambda a, step: a[..., ::step, ::step])
     write_field(tmp_path, 0, levels, level_steps(*size), info)
-    image = estimate.files_of_image(size, times)
+    image = estimate.files_of_image((times, 1, 1, *size))
     assert sum(path.is_file() for path in tmp_path.rglob("*")) == image
     names = ("nuclei", "cells", "cytoplasm")
     assert estimate.label_images(LabelSettings()) == len(names)
     commit_labels(tmp_path / "0" / "labels", "", dict.fromkeys(names, labels), level_steps(*size), info, {})
     assert sum(path.is_file() for path in tmp_path.rglob("*")) == image + 1 + len(names) * image
+
+
+# --- what plates cost
+
+
+def rows(screen: Screen, *arguments: str) -> list[dict[str, Any]]:
+    """The table of `--dry-run`, plate by plate."""
+    config = ["--config", "plates=plates.tsv", *arguments]
+    assert main(["doctor", "--dry-run", "--json", *config]) == 0
+    told: list[dict[str, Any]] = json.loads(screen.capsys.readouterr().out)["plates"]
+    return told
+
+
+def planned(setting: str) -> Plate:
+    """The plate of a screen, with a setting."""
+    asked = argparse.Namespace(configfile=[], config=["plates=plates.tsv", setting])
+    return load_workflow(read_config(asked)).plates["P1"]
+
+
+def stack_plate(raw: Path, lacking: int = 0) -> None:
+    """Two wells of two fields, three time points, two channels and four planes; without the last `lacking` images."""
+    for path in raw.iterdir():
+        path.unlink()
+    numbers = product(("A01", "A02"), (1, 2), ("DNA", "GFP"), (1, 2, 3), (1, 2, 3, 4))
+    names = [f"{well}_s{field}_w{channel}_t{time}_z{z}.tif" for well, field, channel, time, z in numbers]
+    for name in names[: len(names) - lacking]:
+        tifffile.imwrite(raw / name, PIXELS)
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {4, 7}, raising=False)
+
+
+BYTES = 64 * 64 * 2  # of an image
+STACKS = "ingest={pattern: '(?P<well>[A-Z][0-9]+)_s(?P<field>.)_w(?P<channel>.+)_t(?P<time>.)_z(?P<z>.)[.]tif'}"
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_row_by_hand(screen: Screen) -> None:
+    """Both wells are one batch, so one core is all that is used; three label images."""
+    stack_plate(screen.raw)
+    [row] = rows(screen, STACKS)
+    pixels = 2 * 2 * 3 * 2 * BYTES * 1.07  # planes are projected
+    beside = 2 * 2 * 3 * 64 * 64 * (3 * 0.15 + 0.6)
+    image = 1 + 2 * (1 + 3)  # group; two levels of one metadata file and a shard for each time point
+    assert row == {
+        "plate": "P1",
+        **{"wells": 2, "fields": 2, "channels": 2, "planes": 4, "times": 3},
+        "least_bytes": round(pixels / 2 + beside),
+        "most_bytes": round(pixels + beside),
+        "files": 1 + 2 + 2 * (4 + 2 * image) + 2 * 2 * (1 + 3 * image) + 3 * (5 + 3) + 8,
+        "missing": 0,
+        "minutes": pytest.approx(96 * BYTES / cost.GUESS / 60),
+    }
+    [kept] = rows(screen, STACKS.replace("}", ", projection: keep}"))
+    assert kept["most_bytes"] == round(4 * pixels + beside)
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize(("per_job", "at_once"), [(2, 1), (1, 2)])
+def test_jobs_run_side_by_side_if_there_are_several(screen: Screen, per_job: int, at_once: int) -> None:
+    [row] = rows(screen, f"ingest={{wells_per_job: {per_job}}}")
+    assert row["minutes"] == pytest.approx(4 * BYTES / cost.GUESS / 60 / at_once)
+
+
+def test_what_slurm_runs_at_a_time(screen: Screen) -> None:
+    profile = screen.profile("big", {**ON_SLURM, "jobs": 40})
+    assert cost.jobs_at_once(read_run_profile(profile)) == 40
+    local = screen.profile("small", {"executor": "local", "jobs": 40})
+    assert cost.jobs_at_once(read_run_profile(local)) == cost.jobs_at_once(None)
+
+
+def test_images_that_are_missing(screen: Screen) -> None:
+    """Five planes are not there, one file is empty, and a well of the map with its two fields has nothing."""
+    stack_plate(screen.raw, lacking=5)
+    (screen.raw / "A01_s1_wDNA_t1_z1.tif").write_bytes(b"")
+    (screen.folder / "map.csv").write_text("well,role\nA01,negative\nA02,positive\nA03,x\n")
+    (screen.folder / "plates.tsv").write_text("plate\tfolder\tformat\tplate_map\nP1\traw\tpattern\tmap.csv\n")
+    [row] = rows(screen, STACKS)
+    assert (row["wells"], row["missing"]) == (3, 5 + 1 + 2 * 24)
+
+
+def test_fields_that_become_one_image_make_fewer_files(screen: Screen) -> None:
+    """Two fields of 64 x 64 beside each other, which have half of a side in common: 64 x 96."""
+    for path in list(screen.raw.iterdir()):
+        tifffile.imwrite(path.with_name(path.name.replace("_s1", "_s2")), PIXELS)
+    montage = "ingest={fields: montage, montage: {place: grid, columns: 2, overlap: 0.5}}"
+    [apart], [together] = rows(screen), rows(screen, montage)
+    image = 1 + 2 * (1 + 1)
+    assert apart["files"] - together["files"] == 2 * (image + 1 + 3 * image)
+    assert together["fields"] == 2
+    raw = [RawFile(ImageFile("A01", 0, "1", 0, 0, "x"), "good", ImageInfo((1, 64, 64), "uint16", 16))]
+    assert estimate.montage_canvas(planned(montage), raw) == (64, 96)
+
+
+@pytest.mark.usefixtures("screen")
+def test_pages_that_are_planes_of_their_own_count_once() -> None:
+    """Twelve pages of a file, each a plane, and the file's own description, which is of all of them."""
+    files = [ImageFile("A01", 0, "1", 0, z, "x.tif", page=z) for z in range(12)]
+    raw = [RawFile(file, "good", ImageInfo((12, 64, 64), "uint16", 16)) for file in files]
+    assert cost.pixel_bytes(raw) == {"A01": 12 * BYTES}
+    beside = 64 * 64 * (3 * 0.15 + 0.6)
+    assert estimate.estimate(planned("ingest={projection: keep}"), raw).most == round(12 * BYTES * 1.07 + beside)
+
+
+def test_a_stack_in_one_file_has_planes(screen: Screen) -> None:
+    for path in screen.raw.iterdir():
+        tifffile.imwrite(path, np.stack([PIXELS] * 5), photometric="minisblack")
+    [row] = rows(screen)
+    assert (row["planes"], row["missing"]) == (5, 0)
+    assert row["minutes"] == pytest.approx(5 * 4 * BYTES / cost.GUESS / 60)
+
+
+def test_earlier_jobs_tell_how_fast_it_goes(screen: Screen) -> None:
+    """A01 was made in 2 s; the well that was only looked at does not count, nor does the job that made nothing."""
+    records = screen.folder / "results" / "P1" / "records" / "ingest"
+    outcomes = {"A01": {"status": "done"}, "A02": {"status": "quarantined"}}
+    write_json(records / "a.json", {"wells": outcomes, "seconds": 2.0, "finished": "2026-01-01"})
+    write_json(records / "b.json", {"wells": {"A02": {"status": "current"}}, "seconds": 9.0, "finished": "2026-01-02"})
+    (screen.folder / "results" / "P1" / "raw.ome.zarr" / "A" / "01").mkdir(parents=True)
+    [row] = rows(screen)
+    assert row["minutes"] == pytest.approx(2 * BYTES / (2 * BYTES / 2.0) / 60)
+    assert "(as earlier jobs did)" in screen.ask().about("cost of P1")[0]
+
+
+def test_the_table_and_nothing_else(screen: Screen) -> None:
+    (screen.folder / "plates.tsv").write_text("plate\tfolder\tformat\nP1\traw\tpattern\nlonger-name\traw\tpattern\n")
+    assert main(["doctor", "--dry-run", "--config", "plates=plates.tsv"]) == 0
+    titles, first, second, about, minutes = screen.capsys.readouterr().out.splitlines()
+    assert re.split(r"\s{2,}", titles) == list(cost.TITLES)
+    assert re.split(r"\s{2,}", first)[:6] == ["P1", "2", "1", "2", "1", "1"]
+    assert re.split(r"\s{2,}", second)[0] == "longer-name"
+    assert first.index("2") == second.index("2") == titles.index("wells")
+    assert about.startswith("GB and files")
+    assert "15.0 MB of pixels a second each (a guess until a job has told)" in minutes
+
+
+def test_a_dry_run_with_a_faulty_config(screen: Screen) -> None:
+    assert main(["doctor", "--dry-run", "--config", "plates=plates.tsv", "x=1", "y=2"]) == 1
+    *lines, counts = screen.capsys.readouterr().out.splitlines()
+    assert [line[:12] for line in lines] == ["FAIL  config"] * 2
+    assert counts == "0 ok, 0 warn, 2 FAIL"
+
+
+def test_doctor_tells_the_cost_of_a_plate_too(screen: Screen) -> None:
+    [told] = screen.ask().about("cost of P1")
+    assert told.startswith(
+        "ok: 2 well(s) of 1 field(s) each, 2 channel(s), 1 plane(s), 1 time point(s); 0.00 to 0.00 GB"
+    )
+    assert " files to write; 0 image(s) missing; about 0.0 minutes of ingest, " in told
+
+
+def test_an_archived_plate_costs_nothing(screen: Screen) -> None:
+    rows(screen)
+    for path in screen.raw.iterdir():
+        path.unlink()
+    screen.raw.rmdir()
+    [row] = rows(screen)
+    assert (row["wells"], row["minutes"], row["most_bytes"], row["missing"]) == (2, 0.0, 0, 0)
 
 
 # --- weights and GPU

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.core.histograms import histogram, percentiles
-from pipeline_lib.io.arrays import read_array
+from pipeline_lib.io.arrays import is_stored, read_array
 from pipeline_lib.io.manifests import write_manifest
 from pipeline_lib.io.plate import (
     OURS,
@@ -290,7 +290,7 @@ def test_time_points_of_unequal_depth(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_gives_back_something_else_fails_the_job(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "read_array", lambda path: read_array(path) + np.uint16(1))
+    monkeypatch.setattr(module, "is_stored", lambda path, array: is_stored(path, array + np.uint16(1)))
     with pytest.raises(OSError, match="what was read back is not what was written"):
         raw.ingest()
     assert not raw.plate.record("ingest", "x").exists()
