@@ -49,7 +49,7 @@ COMMANDS = {
     "evaluate-restoration": "does restoring damaged images help segmentation: precision, verdicts, pictures",
     "synthesize": "draw a screening plate with known truth",
     "summary": "wells, cells, Z' and, where the truth is known, segmentation accuracy of a finished plate",
-    "doctor": "look for what would stop a run: weights, disk, GPU, SLURM, raw files, profiles",
+    "doctor": "look for what would stop a run; --dry-run: what each plate is and will cost",
     "install-profile": "write your own copy of the SLURM profile, with your account, partitions and GPU syntax",
     "diff": "which wells and stages a run would make anew, and because of which setting",
     "status": "what is done, running, quarantined and waiting, per stage",

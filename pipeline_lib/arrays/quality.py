@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def focus(channel: NDArray[np.generic]) -> float:
     offset, and noise does not pass for sharpness. NaN where the picture shows nothing but noise. The noise is that of
     Immerkaer (1996).
     """
-    picture = np.ascontiguousarray(channel, np.float32)
+    picture = np.ascontiguousarray(channel)
     smooth = _smoothed(picture, TAPS)
     noise = _mean_square_of_noise(picture) / NOISE_MASK_ENERGY
     variance, edge_variance = _variances(smooth)
@@ -84,18 +85,18 @@ def _mirrored(index: int, length: int) -> int:
 
 
 @compiled
-def _smoothed(picture: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:
+def _smoothed(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float32]:
     """The picture (Y, X) after a filter along both axes."""
     height, width = picture.shape
     reach = len(taps) // 2
-    smooth = np.zeros_like(picture)
+    smooth = np.zeros(picture.shape, np.float32)
     row = np.empty(width + 2 * reach, np.float32)
     for y in range(height):
         row[:] = 0
         for tap in range(len(taps)):
             source, weight = picture[_mirrored(y + tap - reach, height)], taps[tap]
             for x in range(width):
-                row[reach + x] += weight * source[x]
+                row[reach + x] += weight * np.float32(source[x])
         for x in range(reach):
             row[x] = row[reach + _mirrored(x - reach, width)]
             row[reach + width + x] = row[reach + _mirrored(width + x, width)]
@@ -107,7 +108,7 @@ def _smoothed(picture: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArra
 
 
 @compiled
-def _mean_square_of_noise(picture: NDArray[np.float32]) -> float:
+def _mean_square_of_noise(picture: NDArray[Any]) -> float:
     """Mean square of the picture (Y, X) under the mask 1 -2 1, -2 4 -2, 1 -2 1."""
     height, width = picture.shape
     down = np.empty(width + 2, np.float32)
@@ -115,10 +116,10 @@ def _mean_square_of_noise(picture: NDArray[np.float32]) -> float:
     for y in range(height):
         above, here, below = picture[max(y - 1, 0)], picture[y], picture[min(y + 1, height - 1)]
         for x in range(width):
-            down[x + 1] = above[x] - 2 * here[x] + below[x]
+            down[x + 1] = np.float32(above[x]) - np.float32(2) * np.float32(here[x]) + np.float32(below[x])
         down[0], down[width + 1] = down[1], down[width]
         for x in range(width):
-            masked = down[x] - 2 * down[x + 1] + down[x + 2]
+            masked = down[x] - np.float32(2) * down[x + 1] + down[x + 2]
             squares[x] += masked * masked
     return float(squares.sum() / picture.size)
 
@@ -137,7 +138,7 @@ def _variances(smooth: NDArray[np.float32]) -> tuple[float, float]:
         row[0], row[width + 1] = row[1], row[width]
         for x in range(width):
             value = row[x + 1] - first
-            edge = above[x] + below[x] + row[x] + row[x + 2] - 4 * row[x + 1]
+            edge = above[x] + below[x] + row[x] + row[x + 2] - np.float32(4) * row[x + 1]
             sums[x] += value
             squares[x] += value * value
             edges[x] += edge

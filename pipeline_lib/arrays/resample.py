@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_lib.core.compiled import compiled
+
 
 @dataclass(frozen=True)
 class Interpolation:
@@ -55,6 +57,8 @@ def shrink(image: NDArray[Any], factor: int) -> NDArray[Any]:
 
     Blocks cut by the lower or right border average the pixels they have; integers are rounded.
     """
+    if image.dtype.kind in "ui" and image.dtype.itemsize <= 4:
+        return _shrunk_integers(np.ascontiguousarray(image), factor)
     channels, height, width = image.shape
     total = np.zeros((channels, -(-height // factor), -(-width // factor)), np.float64)
     for dy, dx in product(range(factor), repeat=2):
@@ -62,6 +66,26 @@ def shrink(image: NDArray[Any], factor: int) -> NDArray[Any]:
         total[:, : part.shape[1], : part.shape[2]] += part
     mean = total / np.outer(_block_lengths(height, factor), _block_lengths(width, factor))
     return (np.rint(mean) if image.dtype.kind in "ui" else mean).astype(image.dtype)
+
+
+@compiled
+def _shrunk_integers(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """`shrink` for integers of at most 32 bits, to the last one the same."""
+    channels, height, width = image.shape
+    small = np.empty((channels, -(-height // factor), -(-width // factor)), image.dtype)
+    totals = np.empty(width, np.int64)
+    for channel in range(channels):
+        for row in range(small.shape[1]):
+            totals[:] = 0
+            last = min((row + 1) * factor, height)
+            for y in range(row * factor, last):
+                for x in range(width):
+                    totals[x] += image[channel, y, x]
+            for column in range(small.shape[2]):
+                end = min((column + 1) * factor, width)
+                count = (last - row * factor) * (end - column * factor)
+                small[channel, row, column] = np.rint(totals[column * factor : end].sum() / count)
+    return small
 
 
 def shrink_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:

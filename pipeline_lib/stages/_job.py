@@ -114,6 +114,7 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     written, unless a job died here before: then wells are taken one by one, so that it is known which is to blame.
     """
     clock = Clock()
+    code_digest(job.stage)  # takes seconds, and is kept: once, before several wells ask for it together
     path = job.plate.claim(job.stage, job.record.stem)
     others = [analysis.claims(job.stage) for analysis in analyses_of(job.plate)]  # label images share a group
     with claimed(path, job.wells, job.limits.memory, others) as holder, _told_of_the_end(holder, job.limits):

@@ -121,9 +121,8 @@ class Ingest:
 
     def compute(self, piece: Pixels) -> Measured:
         image = piece.image
-        projected = (
-            image[:, :, 0] if image.shape[2] == 1 else image.max(axis=2)
-        )  # (T, C, Y, X): where objects are found
+        # (T, C, Y, X), what objects are found in:
+        projected = image[:, :, 0] if image.shape[2] == 1 else image.max(axis=2)
         channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
         seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
         told = {"field": piece.field, "stage_position_um": piece.stage_position, "quality": seen}

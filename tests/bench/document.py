@@ -20,7 +20,7 @@ STAGES = ("image to labels", "image to flows", "flows to labels")
 
 def update_document() -> None:
     """Write the page anew from all results there are."""
-    parts = [HEAD, *_segmentation(), *_restoration(), *_memory()]
+    parts = [HEAD, *_segmentation(), *_restoration(), *_memory(), *_ingest()]
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -73,6 +73,22 @@ def _memory() -> Iterator[str]:
     for run in found["runs"]:
         image = f"{run['side']} x {run['side']}, {run['what']}"
         yield f"| {image} | {run['objects']} | {run['peak_mib']} | {run['seconds']} |"
+    yield ""
+
+
+def _ingest() -> Iterator[str]:
+    path = RESULTS / "ingest.json"
+    if not path.is_file():
+        return
+    found = _read(path)
+    plate, ratios = found["plate"], found["ratios"]
+    yield "## Ingest against what it must cost at least, and against ngio's way of writing\n"
+    yield f"{_machine(found)}; {found['cores']} of them used. {plate['wells']} wells of {plate['fields']} fields of (T, C, Z, Y, X) "
+    yield f"{tuple(plate['image'])}, {found['raw_mb']} MB as decoded.\n"
+    yield "| | MB/s | processor seconds | peak memory, MiB |\n|---|---|---|---|"
+    for name, way in found["ways"].items():
+        yield f"| {name} | {way['mb_per_second']} | {min(way['processor_seconds'])} | {way['peak_mib']} |"
+    yield f"\n{ratios['of_limit']} of the limit (decode, compress, write, nothing else), {ratios['times_ngio']} times ngio."
     yield ""
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.document import update_document
 from bench.machine import write
 from scipy import ndimage
 
@@ -58,6 +59,7 @@ def main() -> None:
         bench.draw()
         figures = bench.measured()
     write("ingest", figures)
+    update_document()
     if missed := figures["bars_missed"]:
         sys.exit(f"bars not met: {', '.join(missed)}")
 

@@ -18,7 +18,7 @@ from pipeline_lib.stages.doctor.raw_files import BAD, RawFile
 from pipeline_lib.workflow import Plate
 
 GB = 1e9
-GUESS = 15e6  # bytes of decoded pixels that an ingest job does in a second, until a job has told: `make bench-ingest`
+GUESS = 25e6  # bytes of decoded pixels that an ingest job does in a second, until a job has told: `make bench-ingest`
 TITLES = ("plate", "wells", "fields", "channels", "planes", "times", "GB to write", "files", "missing", "minutes")
 
 

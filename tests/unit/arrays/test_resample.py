@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from numpy.typing import NDArray
 
 from pipeline_lib.arrays.resample import resize, resize_labels, shrink, shrink_labels
 
@@ -85,3 +89,17 @@ def test_the_mean_survives_where_blocks_are_whole(shape: tuple[int, int], factor
 )
 def test_label_blocks_give_the_pixel_left_of_their_centre(factor: int, wanted: list[list[int]]) -> None:
     np.testing.assert_array_equal(shrink_labels(np.arange(5, dtype=np.uint32)[None], factor), wanted)
+
+
+@given(
+    st_numpy.arrays(
+        st.sampled_from(["uint8", "uint16", "int16", "int32", "uint32"]),
+        st.tuples(st.integers(1, 3), st.integers(1, 14), st.integers(1, 14)),
+    ),
+    st.integers(1, 5),
+)
+def test_integers_shrink_as_numpy_says(image: NDArray[Any], factor: int) -> None:
+    wanted = np.rint(shrink(image.astype(np.float64), factor)).astype(image.dtype)
+    found = shrink(image, factor)
+    assert found.dtype == image.dtype
+    np.testing.assert_array_equal(found, wanted)

@@ -471,7 +471,7 @@ def test_two_measurements_are_not_mixed(tmp_path: Path) -> None:
 
 def test_no_index(tmp_path: Path) -> None:
     (tmp_path / "p_A01_T0001F001L01A01Z01C01.tif").touch()
-    with pytest.raises(ValueError, match="holds no index file"):
+    with pytest.raises(ValueError, match="none of the 1 files"):
         scan(tmp_path)
     assert not READERS["cellvoyager"].recognises(list_folder(tmp_path))
 
