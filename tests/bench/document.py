@@ -83,12 +83,14 @@ def _ingest() -> Iterator[str]:
     found = _read(path)
     plate, ratios = found["plate"], found["ratios"]
     yield "## Ingest against what it must cost at least, and against ngio's way of writing\n"
-    yield f"{_machine(found)}; {found['cores']} of them used. {plate['wells']} wells of {plate['fields']} fields of (T, C, Z, Y, X) "
-    yield f"{tuple(plate['image'])}, {found['raw_mb']} MB as decoded.\n"
+    yield f"{_machine(found)}; {found['cores']} used."
+    yield f"{plate['wells']} wells of {plate['fields']} fields of (T, C, Z, Y, X) {tuple(plate['image'])}, "
+    yield f"{found['raw_mb']} MB as decoded.\n"
     yield "| | MB/s | processor seconds | peak memory, MiB |\n|---|---|---|---|"
     for name, way in found["ways"].items():
         yield f"| {name} | {way['mb_per_second']} | {min(way['processor_seconds'])} | {way['peak_mib']} |"
-    yield f"\n{ratios['of_limit']} of the limit (decode, compress, write, nothing else), {ratios['times_ngio']} times ngio."
+    yield f"\nThat is {ratios['of_limit']} of the limit (decode, compress, write, nothing else)"
+    yield f"and {ratios['times_ngio']} times ngio."
     yield ""
 
 

@@ -466,7 +466,7 @@ def test_the_table_and_nothing_else(screen: Screen) -> None:
     assert re.split(r"\s{2,}", second)[0] == "longer-name"
     assert first.index("2") == second.index("2") == titles.index("wells")
     assert about.startswith("GB and files")
-    assert "15.0 MB of pixels a second each (a guess until a job has told)" in minutes
+    assert "25.0 MB of pixels a second each (a guess until a job has told)" in minutes
 
 
 def test_a_dry_run_with_a_faulty_config(screen: Screen) -> None:
