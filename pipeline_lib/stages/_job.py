@@ -120,10 +120,7 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     with claimed(path, job.wells, job.limits.memory, others) as holder, _told_of_the_end(holder, job.limits):
         one = _OneWell(work, holder, Lock(), [])
         outcomes = map(one.make, job.wells) if holder.claim.careful else _side_by_side(one.make, job.wells)
-        wells = {
-            well: _logged(job, number, well, outcome)
-            for number, (well, outcome) in enumerate(zip(job.wells, outcomes, strict=True), 1)
-        }
+        wells = dict(_logged(job, outcomes))
         write_record(job, clock, {"wells": wells, "computing_seconds": round(sum(one.took), 2), **about()})
 
 
@@ -214,10 +211,15 @@ def _told_of_the_end(holder: Holder, limits: Limits) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _logged(job: Job, number: int, well: str, outcome: dict[str, Any]) -> dict[str, Any]:
-    seconds = outcome["seconds"]
-    log.info("%s %s %s (%d/%d) %s %.1f s", job.stage, job.name, well, number, len(job.wells), _said(outcome), seconds)
-    return outcome
+def _logged(job: Job, outcomes: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each well with its outcome, which the log tells, and how many megabytes a second the job has written so far."""
+    started, megabytes, count = time.monotonic(), 0.0, len(job.wells)
+    for number, (well, outcome) in enumerate(zip(job.wells, outcomes, strict=True), 1):
+        megabytes += outcome.get("megabytes", 0.0)
+        rate = f", {megabytes / (time.monotonic() - started):.0f} MB/s so far" if megabytes else ""
+        said = f"{_said(outcome)} {outcome['seconds']:.1f} s{rate}"
+        log.info("%s %s %s (%d/%d) %s", job.stage, job.name, well, number, count, said)
+        yield well, outcome
 
 
 def _said(outcome: Mapping[str, Any]) -> str:

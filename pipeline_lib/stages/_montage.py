@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -141,7 +142,8 @@ class Montage:
             write_histograms(temporary, [counted])
             ours = {**self.fields.job.provenance(wanted), "fields": told}
             write_well(temporary, [IMAGE], ours)
-        return {"fields": len(told)}
+        size = math.prod(self._shape) * np.dtype(self.fields.info.dtype).itemsize
+        return {"fields": len(told), "megabytes": round(size / 1e6, 3)}
 
     def _write(self, image: BandedImage, made: Iterable[BandMade]) -> tuple[list[Histogram], list[dict[str, Any]]]:
         """Write the bands as they come, and the coarser levels of each time point when its last band is written."""

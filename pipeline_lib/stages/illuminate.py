@@ -5,6 +5,7 @@ The choice is kept in the folder `illumination`: a well that is repaired and add
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -41,7 +42,12 @@ def illuminate(job: Job) -> None:
     wanted = light_fingerprint(job, settings, manifest, shape)
     if kept.get("fingerprint") != wanted:
         lights = dict(_lights(manifest, settings, shape))
-        kept = {"fingerprint": wanted, "method": settings.method, "channels": _told(lights)}
+        kept = {
+            "fingerprint": wanted,
+            "method": settings.method,
+            "checksum": _checksum(lights),
+            "channels": _told(lights),
+        }
         files = {channel: (light.flat, light.dark) for channel, light in lights.items()}
         write_illumination(job.plate.illumination, files, kept)
     log.info("illuminate %s: %s", job.name, kept["channels"])
@@ -108,6 +114,15 @@ def _of_vendor(manifest: Manifest, channel: str, shape: tuple[int, int]) -> Illu
 
 def _plane(path: Path) -> NDArray[np.float64]:
     return np.asarray(read_planes(path)[0], np.float64)
+
+
+def _checksum(lights: Mapping[str, Illumination]) -> str:
+    """What tells this light from another one: wells that were corrected by that are made anew."""
+    digest = hashlib.sha256()
+    for channel, light in lights.items():
+        for part in (channel.encode(), light.flat.tobytes(), light.dark.tobytes()):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _told(lights: Mapping[str, Illumination]) -> dict[str, dict[str, Any]]:

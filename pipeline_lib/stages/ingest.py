@@ -89,9 +89,9 @@ class Ingest:
         return sorted({(file.channel, file.z) for file in self.manifest.files})
 
     @cached_property
-    def light_fingerprint(self) -> str | None:
+    def light_checksum(self) -> str | None:
         """That of the plate's illumination, by which images are corrected."""
-        told: str | None = told_of_illumination(self.job.plate.illumination).get("fingerprint")
+        told: str | None = told_of_illumination(self.job.plate.illumination).get("checksum")
         return told
 
     @cached_property
@@ -104,7 +104,7 @@ class Ingest:
 
     def wanted(self, well: str) -> str:
         files = [(file.path, *_size_and_time(path_of(self.manifest, file))) for file in self.manifest.of_well(well)]
-        light = {"light": self.light_fingerprint} if self.settings.illumination.is_on else {}
+        light = {"light": self.light_checksum} if self.settings.illumination.is_on else {}
         layout = {"layout": self.layout.to_json()} if self.layout else {}
         return self.job.fingerprint(files=files, info=self.info.of_wells(), **light, **layout)
 
@@ -133,16 +133,17 @@ class Ingest:
     def commit(self, well: str, made: Iterable[Measured], wanted: str) -> Mapping[str, Any]:
         target = self.job.plate.raw_well(well)
         sweep(target)
-        histograms, told = [], []
+        histograms, told, size = [], [], 0
         with committed(target) as temporary:
             for field in made:
                 self._write(temporary, field)
                 histograms.append(field.histograms)
                 told.append(field.told)
+                size += field.levels[0].nbytes
             write_histograms(temporary, histograms)
             fields = [field["field"] for field in told]
             write_well(temporary, fields, {**self.job.provenance(wanted), "fields": told})
-        return {"fields": len(fields)}
+        return {"fields": len(fields), "megabytes": round(size / 1e6, 3)}
 
     def _write(self, well: Path, made: Measured) -> None:
         """Write one field and read it back; a difference is trouble with the machine."""

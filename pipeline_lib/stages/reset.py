@@ -15,7 +15,7 @@ from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import WHOLE_PLATE, PlatePaths, labels_path
 from pipeline_lib.stages._folders import analyses_of
 
-STAGES = ("ingest", "calibrate", "restore", "segment", "measure")
+STAGES = ("illuminate", "ingest", "calibrate", "restore", "segment", "measure")
 log = logging.getLogger("wellpose")
 
 
@@ -43,9 +43,10 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def _reset(plate: PlatePaths, parsed: argparse.Namespace) -> None:
-    if parsed.stage == "calibrate":
-        discard(plate.calibration)
-        discard(plate.records("calibrate"))
+    of_plate = {"calibrate": plate.calibration, "illuminate": plate.illumination}
+    if parsed.stage in of_plate:
+        discard(of_plate[parsed.stage])
+        discard(plate.records(parsed.stage))
         return
     known = set(committed_wells(plate.raw)).union(*(told or () for told in _records(plate, parsed.stage).values()))
     if unknown := set(parsed.wells) - known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipeline_lib.io.records import read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import IngestSettings, Settings
+from pipeline_lib.stages import reset
 from pipeline_lib.stages._job import Job
 from pipeline_lib.stages.illuminate import illuminate
 from pipeline_lib.stages.ingest import ingest
@@ -98,6 +100,23 @@ def test_light_is_kept_and_wells_with_it(plate: Plate) -> None:
     plate.lit(method="estimated", fields=5)
     assert told_of_illumination(plate.paths.illumination) != before
     assert read_json(plate.paths.record("illuminate", "x"))["method"] == "estimated"
+
+
+def test_another_light_makes_the_wells_anew(plate: Plate) -> None:
+    """After `wellpose reset --stage illuminate` the light is estimated from what the folder holds by then."""
+    plate.lit(method="estimated")
+    ingest(plate.job("ingest", method="estimated"))
+    for path in plate.raw.glob("A*_c1.tif"):
+        path.unlink()
+    write_manifest(plate.manifest, plate.paths.manifest)
+    reset.run(Namespace(plate=plate.paths.folder, stage="illuminate", analysis="", wells=()))
+    assert not plate.paths.illumination.exists()
+    illuminate(plate.job("illuminate", method="estimated"))
+    ingest(plate.job("ingest", method="estimated"))
+    outcomes = read_json(plate.paths.record("ingest", "x"))["wells"]
+    assert {well: outcomes[well]["status"] for well in WELLS if well.startswith("B")} == {
+        well: "done" for well in WELLS if well.startswith("B")
+    }
 
 
 def test_without_correction_pixels_are_those_of_the_files(plate: Plate) -> None:

@@ -304,3 +304,13 @@ def test_what_a_killed_job_left_is_swept(raw: Raw) -> None:
     (left / "zarr.json").write_text("{")
     raw.ingest()
     assert sorted(path.name for path in left.parent.iterdir()) == ["02", "03", "zarr.json"]
+
+
+def test_the_log_tells_megabytes_a_second(raw: Raw, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "wellpose"):
+        raw.ingest()
+    told = [record.message for record in caplog.records if record.message.startswith("ingest P1 ")]
+    assert len(told) == len(WELLS)
+    assert all("MB/s so far" in line for line in told)
+    outcome = read_json(raw.plate.record("ingest", "x"))["wells"]["B02"]
+    assert outcome["megabytes"] == pytest.approx(outcome["fields"] * 2 * SHAPE[0] * SHAPE[1] * 2 / 1e6, abs=1e-3)
