@@ -39,6 +39,6 @@ def _fields(plate: PlatePaths, wells: Sequence[str]) -> Iterator[tuple[Any, ...]
     """Rows of `fields.csv`: micrometres on the stage; pixels of the well's image, found, told, and used."""
     nowhere = (None, None)
     for well in wells:
-        for field in read_attributes(plate.raw_well(well))[OURS]["fields"]:
+        for field in read_attributes(plate.raw_well(well)).get(OURS, {}).get("fields", ()):
             places = (field.get(name) or nowhere for name in ("stage_position_um", "place", "told", "corner"))
             yield (well, field["field"], *(number for place in places for number in place))

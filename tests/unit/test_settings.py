@@ -43,6 +43,7 @@ def test_every_section_is_found() -> None:
         "Settings", "IngestSettings", "ChannelSettings", "SegmentSettings", "LabelSettings", "NetworkLabels",
         "RestoreSettings", "ChannelRestoration", "GrowLabels", "MeasureSettings", "AggregateSettings",
         "ReportSettings", "TrainSettings", "TrainingSet", "AugmentSettings", "RestorationTrainSettings",
+        "IlluminationSettings", "MontageSettings",
     }  # fmt: skip
 
 
