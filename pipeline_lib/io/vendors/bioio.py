@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENDINGS = (".nd2", ".czi", ".lif")
-INSTALL = 'pip install "wellpose[bioio]"'
+INSTALL = "pip install bioio bioio-nd2 bioio-czi bioio-lif"
 _WELL = re.compile(r"(?:^|[^A-Za-z0-9])(?:P[0-9]+-)?(?:[Ww]ell[ _-]?)?([A-Z]{1,2}0*[1-9][0-9]?)(?![A-Za-z0-9])")
 _LARGEST, _SHOWN = 100_000, 3
 
