@@ -65,7 +65,7 @@ def scan(folder: Path, **files: str) -> Manifest:
 
 def test_without_bioio_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bioio", None)  # as if it were not installed
-    with pytest.raises(ValueError, match=r'not installed: pip install "wellpose\[bioio\]"'):
+    with pytest.raises(ValueError, match="not installed: pip install bioio bioio-nd2"):
         scan(tmp_path, a__nd2="B03: 1 1 1")
 
 
