@@ -86,24 +86,30 @@ def _mirrored(index: int, length: int) -> int:
 
 @compiled
 def _smoothed(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The picture (Y, X) after a filter along both axes."""
+    """The picture (Y, X) after a symmetric filter along both axes. taps: its nine weights.
+
+    Nine rows at a time are kept as floats, so that each is converted once.
+    """
     height, width = picture.shape
-    reach = len(taps) // 2
-    smooth = np.zeros(picture.shape, np.float32)
-    row = np.empty(width + 2 * reach, np.float32)
-    for y in range(height):
-        row[:] = 0
-        for tap in range(len(taps)):
-            source, weight = picture[_mirrored(y + tap - reach, height)], taps[tap]
-            for x in range(width):
-                row[reach + x] += weight * np.float32(source[x])
-        for x in range(reach):
-            row[x] = row[reach + _mirrored(x - reach, width)]
-            row[reach + width + x] = row[reach + _mirrored(width + x, width)]
-        for tap in range(len(taps)):
-            weight = taps[tap]
-            for x in range(width):
-                smooth[y, x] += weight * row[tap + x]
+    middle, one, two, three, four = taps[4], taps[5], taps[6], taps[7], taps[8]
+    rows = np.empty((9, width), np.float32)
+    down = np.empty(width + 8, np.float32)
+    smooth = np.empty(picture.shape, np.float32)
+    for y in range(-8, height):
+        rows[(y + 4) % 9] = picture[_mirrored(y + 4, height)]
+        if y < 0:
+            continue
+        a, b, c, d, e = rows[(y - 4) % 9], rows[(y - 3) % 9], rows[(y - 2) % 9], rows[(y - 1) % 9], rows[y % 9]
+        f, g, h, i = rows[(y + 1) % 9], rows[(y + 2) % 9], rows[(y + 3) % 9], rows[(y + 4) % 9]
+        for x in range(width):
+            near = middle * e[x] + one * (d[x] + f[x]) + two * (c[x] + g[x])
+            down[x + 4] = near + three * (b[x] + h[x]) + four * (a[x] + i[x])
+        for x in range(4):
+            down[x] = down[4 + _mirrored(x - 4, width)]
+            down[4 + width + x] = down[4 + _mirrored(width + x, width)]
+        for x in range(width):
+            near = middle * down[x + 4] + one * (down[x + 3] + down[x + 5]) + two * (down[x + 2] + down[x + 6])
+            smooth[y, x] = near + three * (down[x + 1] + down[x + 7]) + four * (down[x] + down[x + 8])
     return smooth
 
 
