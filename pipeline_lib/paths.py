@@ -17,6 +17,11 @@ WHOLE_PLATE = "plate"  # the batch name of stages that treat a plate as one
 HISTOGRAMS = "histograms"  # array beside the fields of a well
 
 
+def absent_stages(*, restored: bool, lit: bool) -> tuple[str, ...]:
+    """The stages a plate does not have. restored: a channel of it is; lit: uneven light is taken out of its images."""
+    return (*(() if restored else RESTORING_STAGES), *(() if lit else LIGHT_STAGES))
+
+
 @dataclass(frozen=True)
 class PlatePaths:
     """Where everything of one plate lies, below `folder` = `<results>/<plate>`.

@@ -25,7 +25,7 @@ from pipeline_lib.io.platesheets import is_setting, read_plate_sheet
 from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.io.weights import checksums
-from pipeline_lib.paths import BATCH_STAGES, LIGHT_STAGES, PLATE_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import BATCH_STAGES, LIGHT_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths, absent_stages
 from pipeline_lib.settings import Section, Settings
 from pipeline_lib.settings.faults import fault_words
 
@@ -85,9 +85,8 @@ class Plate:
         return self._existing(PLATE_STAGES)
 
     def _existing(self, stages: Sequence[str]) -> tuple[str, ...]:
-        left_out = () if self.settings.restore.is_on else RESTORING_STAGES
-        without_light = () if self.settings.ingest.illumination.is_on else LIGHT_STAGES
-        return tuple(stage for stage in stages if stage not in (*left_out, *without_light))
+        absent = absent_stages(restored=self.settings.restore.is_on, lit=self.settings.ingest.illumination.is_on)
+        return tuple(stage for stage in stages if stage not in absent)
 
     @property
     def light(self) -> list[str]:

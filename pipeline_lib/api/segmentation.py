@@ -149,13 +149,25 @@ def segment_large(
     pixels = _scaled_view(network, image, settings)
     _check_target(target, pixels.shape[1:])
     diameter = settings.diameter or _diameter(network, pixels, settings.masks)
+    return label_large(network, pixels, target, diameter, settings.masks, progress)
+
+
+def label_large(
+    network: Network,
+    scaled: Readable,
+    target: Writable,
+    diameter: float,
+    masks: MaskSettings,
+    progress: Progress | None = None,
+) -> Report:
+    """As `segment_large`, of an image (C, Y, X) that is scaled, with objects of a known diameter in pixels."""
     halo = max(64, math.ceil(2 * diameter))
     with scratch_arrays() as scratch:
         flows = segmentation.store_flows(
-            network, network.pixels(pixels), diameter, scratch, _about("network", progress)
+            network, network.pixels(scaled), diameter, scratch, _about("network", progress)
         )
         blocks = Blocks(CORE, halo, scratch, _about("labels", progress))
-        return label_blocks(flows, target, settings.masks, network.steps(diameter), blocks)
+        return label_blocks(flows, target, masks, network.steps(diameter), blocks)
 
 
 def segment_volume(

@@ -53,24 +53,30 @@ def resize_labels(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def shrink(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Mean of each factor x factor block of a (C, Y, X) image, in the image's own number type.
+    """Mean of each factor x factor block of a (..., Y, X) image, in the image's own number type.
 
     Blocks cut by the lower or right border average the pixels they have; integers are rounded.
     """
-    if image.dtype.kind in "ui" and image.dtype.itemsize <= 4:
-        return _shrunk_integers(np.ascontiguousarray(image), factor)
+    planes = image.reshape(-1, *image.shape[-2:])
+    short = image.dtype.kind in "ui" and image.dtype.itemsize <= 4
+    small = _shrunk_integers(np.ascontiguousarray(planes), factor) if short else _shrunk(planes, factor)
+    return small.reshape(*image.shape[:-2], *small.shape[-2:])
+
+
+def _shrunk(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """`shrink` for any number type, of planes (C, Y, X)."""
     channels, height, width = image.shape
     total = np.zeros((channels, -(-height // factor), -(-width // factor)), np.float64)
     for dy, dx in product(range(factor), repeat=2):
         part = image[:, dy::factor, dx::factor]
         total[:, : part.shape[1], : part.shape[2]] += part
     mean = total / np.outer(_block_lengths(height, factor), _block_lengths(width, factor))
-    return (np.rint(mean) if image.dtype.kind in "ui" else mean).astype(image.dtype)
+    return np.asarray((np.rint(mean) if image.dtype.kind in "ui" else mean).astype(image.dtype))
 
 
 @compiled
 def _shrunk_integers(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """`shrink` for integers of at most 32 bits, to the last one the same."""
+    """The same for integers of at most 32 bits, in a fraction of the time."""
     channels, height, width = image.shape
     small = np.empty((channels, -(-height // factor), -(-width // factor)), image.dtype)
     totals = np.empty(width, np.int64)
@@ -89,11 +95,11 @@ def _shrunk_integers(image: NDArray[Any], factor: int) -> NDArray[Any]:
 
 
 def shrink_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:
-    """The label just above and left of the centre of each factor x factor block of a (Y, X) label image."""
+    """The label just above and left of the centre of each factor x factor block of a (..., Y, X) label image."""
     rows, columns = (
-        np.minimum(np.arange(0, length, factor) + (factor - 1) // 2, length - 1) for length in labels.shape
+        np.minimum(np.arange(0, length, factor) + (factor - 1) // 2, length - 1) for length in labels.shape[-2:]
     )
-    return np.asarray(labels[np.ix_(rows, columns)])
+    return np.asarray(labels[..., rows[:, None], columns])
 
 
 def _interpolate(image: NDArray[np.float32], axis: int, along: Interpolation) -> NDArray[np.float32]:

@@ -119,6 +119,10 @@ class Manifest:
         """The files of one well; none for a well without any."""
         return tuple(file for file in self.files if file.well == well)
 
+    def first_files(self, well: str) -> dict[int, ImageFile]:
+        """Field -> the first of its files, of one well."""
+        return {file.field: file for file in reversed(self.of_well(well))}
+
     def to_json(self) -> str:
         """Compact JSON. Files are stored by column, which parses several times faster than one object per file."""
         content = {entry.name: getattr(self, entry.name) for entry in fields(self)}

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.io.arrays import create_like, stored_as
-from pipeline_lib.io.ngff import PlateInfo, display_metadata, image_metadata
-from pipeline_lib.io.plate import image_axes, write_group
+from pipeline_lib.io.ngff import PlateInfo
+from pipeline_lib.io.plate import image_axes, write_image_group
 
 FULL = "tczyx"
 
@@ -49,19 +49,21 @@ def create_banded(well: Path, field: int, shape: Sequence[int], steps: Sequence[
     steps: the pixel sizes of its levels, in pixels of the finest.
     """
     group, axes = well / str(field), image_axes(info, planes=shape[2])
-    described = image_metadata(f"{field}", axes, steps, info.sizes)
-    write_group(group, {"ome": {**described, "omero": display_metadata(info)}})
+    write_image_group(well, field, axes, steps, info)
     shapes = tuple((*shape[:3], *(-(-length // step) for length in shape[3:])) for step in steps)
     for level, full in enumerate(shapes):
-        stored = tuple(length for axis, length in zip(FULL, full, strict=True) if axis in axes)
-        create_like(group / str(level), stored, np.dtype(info.dtype), axes)
+        create_like(group / str(level), _stored_shape(full, axes), np.dtype(info.dtype), axes)
     return BandedImage(group, axes, shapes)
 
 
 def bands(shape: Sequence[int], info: PlateInfo) -> Iterator[tuple[int, int]]:
     """(first row, number of rows) of the bands in which a (T, C, Z, Y, X) image is written: whole shards each."""
     axes = image_axes(info, planes=shape[2])
-    stored = tuple(length for axis, length in zip(FULL, shape, strict=True) if axis in axes)
-    _, shards = stored_as(stored, axes, np.dtype(info.dtype).itemsize)
+    _, shards = stored_as(_stored_shape(shape, axes), axes, np.dtype(info.dtype).itemsize)
     rows, height = shards[axes.index("y")], shape[3]
     yield from ((top, min(rows, height - top)) for top in range(0, height, rows))
+
+
+def _stored_shape(shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Of (T, C, Z, Y, X) the lengths of those axes that are stored."""
+    return tuple(length for axis, length in zip(FULL, shape, strict=True) if axis in axes)

@@ -103,11 +103,16 @@ def write_well(well: Path, fields: Sequence[int], ours: Mapping[str, Any]) -> No
     write_group(well, {"ome": well_metadata(fields), OURS: ours})
 
 
+def write_image_group(well: Path, field: int, axes: str, steps: Sequence[int], info: PlateInfo) -> None:
+    """Write the metadata of one field. axes: of its arrays; steps: pixel sizes of its levels."""
+    described = image_metadata(f"{field}", axes, steps, info.sizes)
+    write_group(well / str(field), {"ome": {**described, "omero": display_metadata(info)}})
+
+
 def write_field(well: Path, field: int, levels: Sequence[NDArray[Any]], steps: Sequence[int], info: PlateInfo) -> None:
     """Write one field as a pyramid. levels: (T, C, Z, Y, X) each, finest first; steps: their pixel sizes."""
     axes = image_axes(info, planes=levels[0].shape[2])
-    described = image_metadata(f"{field}", axes, steps, info.sizes)
-    write_group(well / str(field), {"ome": {**described, "omero": display_metadata(info)}})
+    write_image_group(well, field, axes, steps, info)
     for level, array in enumerate(levels):
         write_array(well / str(field) / str(level), _stored(array, "tczyx", axes), axes)
 

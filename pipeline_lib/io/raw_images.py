@@ -52,10 +52,11 @@ def copy_tables(manifest: Manifest, file: ImageFile, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True)
 
 
-def position_of(manifest: Manifest, well: str, field: int) -> Position | None:
-    """Where a field lies: as the index file says, else as its first image does; None where nobody says."""
-    told = manifest.positions.get(well, {}).get(field)
-    if told is not None:
-        return told
-    first = next((file for file in manifest.of_well(well) if file.field == field), None)
-    return None if first is None else describe_image(manifest, first).stage_position
+def position_of(manifest: Manifest, file: ImageFile) -> Position | None:
+    """Where the field of a file lies: as the index says, else as the file does; None where nobody says.
+
+    Raises:
+        UnreadableImage: See `pipeline_lib.io.images.read_planes`.
+    """
+    told = manifest.positions.get(file.well, {}).get(file.field)
+    return told if told is not None else describe_image(manifest, file).stage_position

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline_lib.io.plate import committed_wells
 from pipeline_lib.io.records import read_json
-from pipeline_lib.paths import ANALYSES, LIGHT_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
+from pipeline_lib.paths import ANALYSES, WHOLE_PLATE, PlatePaths, absent_stages
 
 
 def add_plates(parser: argparse.ArgumentParser, analysis: str = "a named analysis (default: the plain one)") -> None:
@@ -41,9 +41,8 @@ def is_restored(plate: PlatePaths) -> bool:
 
 def stages_there(plate: PlatePaths, stages: Iterable[str]) -> list[str]:
     """Those of some stages that an analysis has: no stage of restoration where nothing was ever restored, and so on."""
-    left_out = () if is_restored(plate) else RESTORING_STAGES
-    without_light = () if plate.illumination.exists() else LIGHT_STAGES
-    return [stage for stage in stages if stage not in (*left_out, *without_light)]
+    absent = absent_stages(restored=is_restored(plate), lit=plate.illumination.exists())
+    return [stage for stage in stages if stage not in absent]
 
 
 def deleted_wells(plate: PlatePaths) -> set[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.layout import Layout, Places, fitted, grid_places, usual_places
-from pipeline_lib.core.manifest import Manifest
+from pipeline_lib.core.manifest import Manifest, Position
 from pipeline_lib.io.raw_images import position_of
 from pipeline_lib.settings import IngestSettings
 
@@ -43,29 +43,39 @@ def layout_of_plate(
 
 
 def places_of_well(
-    manifest: Manifest, settings: IngestSettings, layout: Layout, well: str, pixel_size: float | None
+    well: str,
+    positions: Mapping[int, Position | None],
+    settings: IngestSettings,
+    layout: Layout,
+    pixel_size: float | None,
 ) -> Places:
-    """Where the fields of one well lie on the plate's canvas, before they are compared.
+    """Where the fields of one well lie on the plate's canvas, before they are compared. positions: as the stage says.
 
     Raises:
         NoPlaces: As `layout_of_plate`.
     """
-    there = {file.field for file in manifest.of_well(well)}
     if settings.montage.place == "grid":
-        return {number: place for number, place in layout.places.items() if number in there}
-    told = stage_places(manifest, well, pixel_size)
-    if set(told) != there:
-        raise NoPlaces(f"well {well}: the raw files do not say where field(s) {sorted(there - set(told))} lie")
+        return {number: place for number, place in layout.places.items() if number in positions}
+    told = _in_pixels(positions, pixel_size)
+    if lost := sorted(set(positions) - set(told)):
+        raise NoPlaces(f"well {well}: the raw files do not say where field(s) {lost} lie")
     return fitted(told, layout)
 
 
-def stage_places(manifest: Manifest, well: str, pixel_size: float | None) -> Places:
-    """Field -> (y, x) in pixels, as the microscope says; without the fields of which it does not."""
+def stage_positions(manifest: Manifest, well: str) -> dict[int, Position | None]:
+    """Field -> where it lies as the microscope says, of all fields of a well.
+
+    Raises:
+        UnreadableImage: An image that would tell is damaged.
+    """
+    return {field: position_of(manifest, file) for field, file in manifest.first_files(well).items()}
+
+
+def _in_pixels(positions: Mapping[int, Position | None], pixel_size: float | None) -> Places:
+    """Without the fields of which nobody says where they lie."""
     if pixel_size is None:
         return {}
-    fields = sorted({file.field for file in manifest.of_well(well)})
-    told = {field: position_of(manifest, well, field) for field in fields}
-    return {field: (place[0] / pixel_size, place[1] / pixel_size) for field, place in told.items() if place is not None}
+    return {field: (place[0] / pixel_size, place[1] / pixel_size) for field, place in positions.items() if place}
 
 
 def _placed_wells(manifest: Manifest, pixel_size: float | None) -> Iterator[Places]:
@@ -73,8 +83,8 @@ def _placed_wells(manifest: Manifest, pixel_size: float | None) -> Iterator[Plac
     wells = [well for well in manifest.wells if well in manifest.positions]
     for well in wells or manifest.wells[:LOOKED_AT]:
         try:
-            places = stage_places(manifest, well, pixel_size)
+            positions = stage_positions(manifest, well)
         except DataTrouble:  # its well will be told of where it is ingested
             continue
-        if len(places) == len({file.field for file in manifest.of_well(well)}):
+        if len(places := _in_pixels(positions, pixel_size)) == len(positions):
             yield places

@@ -22,8 +22,7 @@ from pipeline_lib.core.manifest import ImageFile
 from pipeline_lib.io.bands import BandedImage, bands, create_banded
 from pipeline_lib.io.commit import committed, sweep
 from pipeline_lib.io.plate import write_histograms, write_well
-from pipeline_lib.io.raw_images import position_of
-from pipeline_lib.stages._layout import places_of_well
+from pipeline_lib.stages._layout import places_of_well, stage_positions
 from pipeline_lib.stages.ingest import Ingest
 
 IMAGE = 0  # the one image of a well
@@ -86,12 +85,12 @@ class Coarse:
         """With a further band (C, Z, rows, X) below."""
         rows = band if self.rest is None else np.concatenate([self.rest, band], axis=-2)
         whole = rows.shape[-2] // STEP * STEP
-        done = (*self.done, _shrunk(rows[..., :whole, :])) if whole else self.done
+        done = (*self.done, shrink(rows[..., :whole, :], STEP)) if whole else self.done
         return Coarse(done, rows[..., whole:, :])
 
     def whole(self) -> NDArray[Any]:
         """The level, when no band follows."""
-        rest = [] if self.rest is None or not self.rest.shape[-2] else [_shrunk(self.rest)]
+        rest = [] if self.rest is None or not self.rest.shape[-2] else [shrink(self.rest, STEP)]
         return np.concatenate([*self.done, *rest], axis=-2)
 
 
@@ -190,10 +189,9 @@ class Montage:
 
     def _placed(self, well: str, files: tuple[ImageFile, ...]) -> dict[int, Placed]:
         """Where each field lies, as its neighbours say."""
-        manifest, settings = self.fields.manifest, self.fields.settings
-        told = places_of_well(manifest, settings, self.layout, well, self.fields.info.pixel_size)
+        settings, stage = self.fields.settings, stage_positions(self.fields.manifest, well)
+        told = places_of_well(well, stage, settings, self.layout, self.fields.info.pixel_size)
         places = told if settings.montage.largest_move == 0 else settle(told, self._comparisons(told, files))
-        stage = {number: position_of(manifest, well, number) for number in told}
         pixels = corners(places)
         return {n: Placed(n, told[n], places[n], pixels[n], stage[n]) for n in told}
 
@@ -227,14 +225,8 @@ def _quality(frame: Frame) -> list[dict[str, Any]]:
     return [asdict(quality(channel, histogram(channel))) for channel in projected]
 
 
-def _shrunk(image: NDArray[Any]) -> NDArray[Any]:
-    """(C, Z, Y, X) at a quarter of its sides."""
-    flat = shrink(image.reshape(-1, *image.shape[-2:]), STEP)
-    return flat.reshape(*image.shape[:2], *flat.shape[-2:])
-
-
 def _write_coarse(image: BandedImage, time: int, level: NDArray[Any]) -> None:
     """Write all levels but the finest. level: the second finest, whole."""
     for number in range(1, len(image.shapes)):
         image.write(number, time, 0, level)
-        level = _shrunk(level)
+        level = shrink(level, STEP)

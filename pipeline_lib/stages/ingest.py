@@ -117,7 +117,7 @@ class Ingest:
     def read(self, well: str) -> Iterator[Pixels]:
         files = self.complete(well)
         for field in sorted({file.field for file in files}):
-            yield self._pixels(field, [file for file in files if file.field == field])
+            yield self._pixels([file for file in files if file.field == field])
 
     def compute(self, piece: Pixels) -> Measured:
         image = piece.image
@@ -125,10 +125,10 @@ class Ingest:
         projected = image[:, :, 0] if image.shape[2] == 1 else image.max(axis=2)
         channels = [[(frame, histogram(frame)) for frame in projected[:, index]] for index in range(projected.shape[1])]
         seen = [[asdict(quality(frame, counted)) for frame, counted in channel] for channel in channels]
-        told = {"field": piece.field, "stage_position_um": piece.stage_position, "quality": seen}
+        told = {"field": piece.first.field, "stage_position_um": piece.stage_position, "quality": seen}
         histograms = [merge(counted for _, counted in channel) for channel in channels]
-        labels = {name: list(pyramid(frames, _shrink_frames)) for name, frames in piece.labels.items()}
-        return Measured(piece.well, piece.field, _levels(piece.image), histograms, told, labels)
+        labels = {name: pyramid(frames, shrink_labels) for name, frames in piece.labels.items()}
+        return Measured(piece.first, pyramid(piece.image, shrink), histograms, told, labels)
 
     def commit(self, well: str, made: Iterable[Measured], wanted: str) -> Mapping[str, Any]:
         target = self.job.plate.raw_well(well)
@@ -147,15 +147,14 @@ class Ingest:
 
     def _write(self, well: Path, made: Measured) -> None:
         """Write one field and read it back; a difference is trouble with the machine."""
-        finest = made.levels[0]
-        write_field(well, made.field, made.levels, level_steps(*finest.shape[-2:]), self.info)
-        if not is_stored(well / str(made.field) / "0", finest):
-            raise OSError(f"{well / str(made.field)}: what was read back is not what was written; check the disk")
-        first = next(file for file in self.manifest.files if (file.well, file.field) == (made.well, made.field))
-        copy_tables(self.manifest, first, well / str(made.field) / "tables")
+        finest, number = made.levels[0], made.first.field
+        field, steps = well / str(number), level_steps(*finest.shape[-2:])
+        write_field(well, number, made.levels, steps, self.info)
+        if not is_stored(field / "0", finest):
+            raise OSError(f"{field}: what was read back is not what was written; check the disk")
+        copy_tables(self.manifest, made.first, field / "tables")
         if made.labels:
-            steps = level_steps(*finest.shape[-2:])
-            commit_labels(well / labels_path(made.field), IMPORTED, made.labels, steps, self.info, {})
+            commit_labels(well / labels_path(number), IMPORTED, made.labels, steps, self.info, {})
 
     def complete(self, well: str) -> tuple[ImageFile, ...]:
         """The files of a well, if every field and time point has every channel and plane of the plate."""
@@ -179,15 +178,14 @@ class Ingest:
             )
         return files
 
-    def _pixels(self, field: int, files: Sequence[ImageFile]) -> Pixels:
+    def _pixels(self, files: Sequence[ImageFile]) -> Pixels:
         """Read and check one field."""
         frames = [self.frame([file for file in files if file.time == time]) for time in range(self.info.times)]
         counts = [frame.shape[1] for frame in frames]
         if len(set(counts)) > 1:
             raise MissingImages(f"{files[0].path}: its time points have {counts} planes; they must be equal")
-        position = position_of(self.manifest, files[0].well, field)
         image = frames[0][None] if len(frames) == 1 else np.stack(frames)
-        return Pixels(files[0].well, field, image, position, self._labels(files[0]))
+        return Pixels(files[0], image, position_of(self.manifest, files[0]), self._labels(files[0]))
 
     def _labels(self, file: ImageFile) -> dict[str, NDArray[np.uint32]]:
         """Name -> (T, Y, X) of the label images that came with a field; planes along z become their highest label."""
@@ -232,11 +230,11 @@ class Ingest:
 class Pixels:
     """One field as the files hold it.
 
-    image: (T, C, Z, Y, X). stage_position: (y, x) in micrometres. labels: name -> (T, Y, X), if any came with it.
+    first: the first of its files. image: (T, C, Z, Y, X). stage_position: (y, x) in micrometres. labels: name ->
+    (T, Y, X), if any came with it.
     """
 
-    well: str
-    field: int
+    first: ImageFile
     image: NDArray[np.generic]
     stage_position: tuple[float, float] | None
     labels: Mapping[str, NDArray[np.uint32]]
@@ -250,23 +248,11 @@ class Measured:
     [channel][time]. labels: name -> pyramid of (T, Y, X), of label images that came with the field.
     """
 
-    well: str
-    field: int
+    first: ImageFile
     levels: list[NDArray[np.generic]]
     histograms: list[Histogram]
     told: dict[str, Any]
     labels: Mapping[str, list[NDArray[np.uint32]]]
-
-
-def _levels(image: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """Pyramid of (T, C, Z, Y, X)."""
-    flat = pyramid(image.reshape(-1, *image.shape[-2:]), shrink)
-    return [level.reshape(*image.shape[:3], *level.shape[-2:]) for level in flat]
-
-
-def _shrink_frames(labels: NDArray[np.uint32], factor: int) -> NDArray[np.uint32]:
-    """(T, Y, X) at a smaller size."""
-    return np.stack([shrink_labels(frame, factor) for frame in labels])
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from pipeline_lib.stages._images import WellImages, at_size, portions
 from pipeline_lib.stages._job import Job, make_current
 
 if TYPE_CHECKING:
+    from pipeline_lib.flows.masks import MaskSettings
     from pipeline_lib.segmentation import Network
 
 Image = NDArray[Any]
@@ -165,7 +166,6 @@ class Segment:
         if made is None:
             return [np.zeros(self.info.shape, np.uint32) for _ in images]
         from pipeline_lib.segmentation import segment_fields
-        from pipeline_lib.stages._large import segment_in_blocks
         from pipeline_lib.stages._network import mask_settings, network_input
 
         ranges, ratio = self.calibration["ranges"], self.images.ratio
@@ -173,7 +173,7 @@ class Segment:
         masks = replace(mask_settings(made), min_size=round(made.min_size * ratio**2))
         diameter = self.calibration["diameters"][name] * ratio
         if inputs[0][0].size > LARGE:
-            found: Iterable[Labels] = (segment_in_blocks(self.networks[name], one, diameter, masks) for one in inputs)
+            found: Iterable[Labels] = (_in_blocks(self.networks[name], one, diameter, masks) for one in inputs)
         else:
             found = segment_fields(self.networks[name], inputs, diameter, masks)
         return [resize_labels(labels, self.info.shape) if ratio > 1 else labels for labels in found]
@@ -196,6 +196,15 @@ class Segment:
         made = self.settings.labels
         wanted = {"nuclei": made.nuclei, "cells": made.cells, "cytoplasm": made.nuclei and made.cells}
         return [name for name, settings in wanted.items() if settings is not None]
+
+
+def _in_blocks(network: Network, image: Image, diameter: float, masks: MaskSettings) -> Labels:
+    """The label image (Y, X) that `segment_fields` makes of a scaled image (C, Y, X), with its flows on disk."""
+    from pipeline_lib.api.segmentation import label_large
+
+    labels = np.zeros(image.shape[1:], np.uint32)
+    label_large(network, image, labels, diameter, masks)
+    return labels
 
 
 def _grown(nuclei: Labels, image: Image, names: Sequence[str], made: GrowLabels) -> Labels:

@@ -123,16 +123,24 @@ def with_kept_windows(info: PlateInfo, plate: Path) -> PlateInfo:
 
 
 def file_count(manifest: Manifest, info: PlateInfo, planes: int = 1) -> str:
-    """How many files the plate will have, in words: a level is an array's metadata and its shards."""
+    """How many files the plate will have, in words."""
     wells, fields = len(manifest.wells), len({(file.well, file.field) for file in manifest.files})
     images = fields if info.fields > 1 else wells
-    sizes = [tuple(ceil(length / step) for length in info.shape) for step in level_steps(*info.shape)]
-    leading = (info.times, len(info.channels), planes)
-    shards = [shard_count((*leading, *size), "tczyx", np.dtype(info.dtype).itemsize) for size in sizes]
-    per_image = 1 + sum(1 + of_level for of_level in shards)
+    shape = (info.times, len(info.channels), planes, *info.shape)
+    per_image = files_of_image(shape, np.dtype(info.dtype).itemsize)
     per_well = 3  # its own metadata, and the histograms with theirs
     total = images * per_image + wells * per_well + info.rows + 1
     return f"{wells} wells, {fields} fields, {len(info.channels)} channels: {total:,} files will be written"
+
+
+def files_of_image(shape: Sequence[int], itemsize: int = 2) -> int:
+    """Files of one multiscale image: its group, then per level one metadata file and its shards.
+
+    shape: (T, C, Z, Y, X). itemsize: bytes of a pixel.
+    """
+    *stack, height, width = shape
+    levels = [(*stack, ceil(height / step), ceil(width / step)) for step in level_steps(height, width)]
+    return 1 + sum(1 + shard_count(level, "tczyx", itemsize) for level in levels)
 
 
 def _sample(manifest: Manifest, channel: str) -> list[ImageFile]:

@@ -58,7 +58,7 @@ TORCH = {"nets/flownet.py", "nets/fused.py", "nets/winograd.py", "nets/quicker.p
          "stages/train/segmenter.py"}  # fmt: skip
 
 # Inside functions only.
-IMPORTED_LATE = {"stages/_network.py", "stages/_large.py", "stages/train/segmenter.py", "stages/train/restorer.py"}
+IMPORTED_LATE = {"stages/_network.py", "stages/train/segmenter.py", "stages/train/restorer.py"}
 
 LONGEST = {"function": 60, "module": 400, "parameters": 6}
 

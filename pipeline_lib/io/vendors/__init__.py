@@ -12,7 +12,16 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import ImageFile, Manifest, Position
 from pipeline_lib.core.wells import plate_shape, row_column
-from pipeline_lib.io.vendors.base import STORE_FILES, ImageInfo, Listing, NoIndexError, Reader, Scan, list_folder
+from pipeline_lib.io.vendors.base import (
+    STORE_FILES,
+    ImageInfo,
+    Listing,
+    NoIndexError,
+    Reader,
+    Scan,
+    list_folder,
+    refuse,
+)
 from pipeline_lib.io.vendors.bioio import READER as BIOIO
 from pipeline_lib.io.vendors.cellinsight import READER as CELLINSIGHT
 from pipeline_lib.io.vendors.cellvoyager import READER as CELLVOYAGER
@@ -169,12 +178,11 @@ def _check_unique(plate: str, files: Iterable[ImageFile]) -> None:
         for (well, field, channel, time, z), paths in claims.items()
         if len(paths) > 1
     ]
-    if double:
-        more = f"\n  and {len(double) - _SHOWN} more" if len(double) > _SHOWN else ""
-        raise ValueError(
-            f"plate {plate}: {len(double)} planes have several files. Does the folder hold two measurements, or is a "
-            "number in the names not read?\n  " + "\n  ".join(double[:_SHOWN]) + more
-        )
+    refuse(
+        f"plate {plate}: {len(double)} planes have several files. Does the folder hold two measurements, or is a "
+        "number in the names not read?",
+        double,
+    )
 
 
 def _ranked(files: tuple[ImageFile, ...], fields: Mapping[int, int]) -> list[ImageFile]:

@@ -5,8 +5,9 @@ Standard library only, like every `scan`: the Snakefile imports this while it is
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 STORE_FILES = ("zarr.json", ".zgroup")
 """A directory that holds one of these is a Zarr store: it is listed, and not searched."""
 _LONGEST_NAME, _LONGEST_PATH = 255, 1000  # bytes and characters: more cannot be opened
+_TOLD = 3  # faults of many
 _SHOWN = 80  # characters of a name that is wrong
 
 
@@ -180,6 +182,25 @@ def beside(index: str, name: str) -> str:
         shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
         raise ValueError(f"{index} names the file {shown}; a name below its own folder is expected")
     return str(PurePosixPath(index).parent / path)
+
+
+def number_in(text: str) -> float:
+    """The number that a text is; NaN, which no comparison lets pass, where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def refuse(said: str, faults: Sequence[str]) -> None:
+    """Nothing without faults.
+
+    Raises:
+        ValueError: There are faults: what is said of them, the first of them, a line each, and how many more there are.
+    """
+    if faults:
+        more = [f"and {len(faults) - _TOLD} more"] if len(faults) > _TOLD else []
+        raise ValueError("\n  ".join([said, *faults[:_TOLD], *more]))
 
 
 class NoIndexError(ValueError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts
 from pipeline_lib.core.wells import parse_well
-from pipeline_lib.io.vendors.base import ImageInfo, Listing, Reader, Scan
+from pipeline_lib.io.vendors.base import ImageInfo, Listing, Reader, Scan, refuse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ENDINGS = (".nd2", ".czi", ".lif")
 INSTALL = "pip install bioio bioio-nd2 bioio-czi bioio-lif"
 _WELL = re.compile(r"(?:^|[^A-Za-z0-9])(?:P[0-9]+-)?(?:[Ww]ell[ _-]?)?([A-Z]{1,2}0*[1-9][0-9]?)(?![A-Za-z0-9])")
-_LARGEST, _SHOWN = 100_000, 3
+_LARGEST = 100_000
 
 
 def scan(folder: Path, listing: Listing, pattern: str) -> Scan:  # noqa: ARG001 - the scenes name the wells
@@ -47,9 +47,7 @@ def scan(folder: Path, listing: Listing, pattern: str) -> Scan:  # noqa: ARG001 
                     facts, channels = _facts(image), {str(n): ChannelFacts(str(name)) for n, name in names}
         except ValueError as error:
             faults.append(f"{path}: {error}")
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(f"{folder}: {len(faults)} files are not usable:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
+    refuse(f"{folder}: {len(faults)} files are not usable:", faults)
     return Scan(tuple(files), selected=tuple(fields), channels=channels, facts=facts)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import ImageFile
 from pipeline_lib.core.wells import parse_well
-from pipeline_lib.io.vendors.base import Listing, Reader, Scan
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, refuse
 
 _NAME = re.compile(
     r"(?:(?P<barcode>.+)_)?(?P<well>[A-Z]{1,2}[0-9]{1,2})(?P<parts>(?:[fdtzo][0-9]{1,5})+)\.tiff?",
@@ -47,13 +47,7 @@ def scan(folder: Path, listing: Listing, pattern: str) -> Scan:  # noqa: ARG001 
     if len(measurements) > 1:
         shown = ", ".join(f"{home}/{barcode}" for home, barcode in sorted(measurements)[:_SHOWN])
         raise ValueError(f"{folder} holds {len(measurements)} measurements: {shown}. Put each into a folder of its own")
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{len(faults)} of the images in {folder} are of no well; rename or remove them:\n  "
-            + "\n  ".join(faults[:_SHOWN])
-            + more
-        )
+    refuse(f"{len(faults)} of the images in {folder} are of no well; rename or remove them:", faults)
     return Scan(tuple(files))
 
 

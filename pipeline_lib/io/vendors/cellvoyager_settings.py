@@ -5,7 +5,6 @@ Standard library only. See `cellvoyager` for what is known of the format.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,12 @@ from xml.etree import ElementTree
 from pipeline_lib.core.manifest import ChannelFacts, Profile
 from pipeline_lib.core.wells import PLATE_FORMATS, well_name
 from pipeline_lib.io.markup import attributes, local_name, read_tree
-from pipeline_lib.io.vendors.base import Listing, beside
+from pipeline_lib.io.vendors.base import Listing, beside, number_in, refuse
 
 _DETAIL = "MeasurementDetail.mrf"
 _MOST = 100_000  # fields, time points, planes, channels; a larger number is damage
 _DIGITS = 9
 _LARGEST = 1e9  # of lengths, times and wavelengths in their units
-_SHOWN = 3
 _FILTER = re.compile(r"BP\s*([0-9]+(?:\.[0-9]+)?)")
 _UNNAMED = {"", "Microscope Image"}  # what the software writes for a channel that nobody named
 
@@ -236,9 +234,7 @@ def raise_faults(index: str, what: str, advice: str, faults: Sequence[str]) -> N
     Raises:
         ValueError: There are faults.
     """
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(f"{index}: {what}: {len(faults)}. {advice}\n  " + "\n  ".join(faults[:_SHOWN]) + more)
+    refuse(f"{index}: {what}: {len(faults)}. {advice}", faults)
 
 
 def whole(told: Attributes, name: str, default: str | None = None, low: int = 0, high: int = _MOST) -> int:
@@ -264,10 +260,7 @@ def real(told: Attributes, name: str) -> float | None:
     text = told.get(name, "").strip()
     if not text:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = number_in(text)
     if not abs(number) <= _LARGEST:
         raise ValueError(f"its {name} is {text[:40]!r}; a number is expected")
     return number

@@ -18,7 +18,6 @@ The index has no word for images that failed, and flat fields lie in files of th
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -32,7 +31,7 @@ from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts, Posi
 from pipeline_lib.core.wells import parse_well, row_column, well_name
 from pipeline_lib.io.markup import elements, local_name
 from pipeline_lib.io.pixel_sizes import MICROMETRES
-from pipeline_lib.io.vendors.base import Listing, Reader, Scan, beside, only_index
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, beside, number_in, only_index, refuse
 
 T = TypeVar("T")
 
@@ -43,7 +42,6 @@ _MICROMETRES = {"": 1.0, **MICROMETRES}
 _MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3}
 _MOST = 100_000  # fields, planes, time points
 _LARGEST = 1e9  # of any measure: in micrometres a kilometre, in milliseconds eleven days
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -318,10 +316,7 @@ def _number(values: Mapping[str, str], name: str) -> float | None:
     text = values.get(name, "").strip()
     if not text:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = number_in(text)
     if not abs(number) <= _LARGEST:  # also for what is not a number
         raise ValueError(f"{name} is {_cut(text)}; a number between -{_LARGEST:g} and {_LARGEST:g} is expected")
     return number
@@ -348,12 +343,11 @@ def _attempt(make: Callable[[], T]) -> tuple[T | None, tuple[str, ...]]:
 
 
 def _refuse(path: str, faults: tuple[str, ...]) -> None:
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{path}: {len(faults)} entries of this index cannot be right. Copy it from the microscope's computer "
-            "again, or export the plate anew:\n  " + "\n  ".join(faults[:_SHOWN]) + more
-        )
+    refuse(
+        f"{path}: {len(faults)} entries of this index cannot be right. Copy it from the microscope's computer again, "
+        "or export the plate anew:",
+        faults,
+    )
 
 
 def recognises(listing: Listing) -> bool:

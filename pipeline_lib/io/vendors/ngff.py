@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts, Position
 from pipeline_lib.core.wells import parse_well, well_name
 from pipeline_lib.io.pixel_sizes import MICROMETRES
-from pipeline_lib.io.vendors.base import STORE_FILES, Listing, Reader, Scan, only_index
+from pipeline_lib.io.vendors.base import STORE_FILES, Listing, Reader, Scan, only_index, refuse
 from pipeline_lib.io.vendors.zarr_metadata import (
     ArrayFacts,
     a_list,
@@ -175,11 +175,7 @@ def _fields(folder: Path, wells: Mapping[str, str]) -> list[_Field]:
             "measurements. One is expected: copy the plate with the images of one"
         )
     faults.extend(_other_names(fields))
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{folder}: {len(faults)} faults in OME-Zarr metadata:\n  " + "\n  ".join(faults[:_SHOWN]) + more
-        )
+    refuse(f"{folder}: {len(faults)} faults in OME-Zarr metadata:", faults)
     return _with_lost(fields)
 
 

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts, Position
 from pipeline_lib.io.markup import elements
-from pipeline_lib.io.vendors.base import ImageInfo, Listing, Reader, Scan, beside, only_index
+from pipeline_lib.io.vendors.base import ImageInfo, Listing, Reader, Scan, beside, only_index, refuse
 from pipeline_lib.io.vendors.ome_xml import TAGS, Content, Image, Instrument, Plate, Sample, elements_of, read_content
 from pipeline_lib.io.vendors.tiff_text import description
 
@@ -260,12 +260,9 @@ def _positions(fields: Sequence[_Field]) -> dict[str, dict[int, Position]]:
 
 def _refuse(index: str, faults: Sequence[str]) -> None:
     """All that is wrong with an index, in one message."""
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{index} is damaged, or not written as OME-XML should be; {len(faults)} faults. Have it written again:\n  "
-            + "\n  ".join(faults[:_SHOWN]) + more
-        )  # fmt: skip
+    refuse(
+        f"{index} is damaged, or not written as OME-XML should be; {len(faults)} faults. Have it written again:", faults
+    )
 
 
 def recognises(listing: Listing) -> bool:

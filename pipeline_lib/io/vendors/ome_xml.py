@@ -26,6 +26,7 @@ from pipeline_lib.core.manifest import ChannelFacts, Position
 from pipeline_lib.core.wells import well_name
 from pipeline_lib.io.markup import CHUNK, local_name
 from pipeline_lib.io.pixel_sizes import MICROMETRES
+from pipeline_lib.io.vendors.base import number_in
 
 TAGS = ("Plate", "Instrument", "Image", "BinaryOnly")
 LARGEST = 100_000
@@ -337,10 +338,7 @@ def _real(element: Element, name: str) -> float | None:
     text = element.get(name)
     if text is None:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = number_in(text)
     if not abs(number) < 1e12:  # NaN is not
         raise ValueError(f"{name} is {text[:40]!r}, and should be a number")
     return number

@@ -26,7 +26,7 @@ from xml.etree.ElementTree import Element
 from pipeline_lib.core.manifest import ImageFile, PlateFacts, Position
 from pipeline_lib.core.wells import PLATE_FORMATS, well_name
 from pipeline_lib.io.markup import attributes, child_text, elements, local_name
-from pipeline_lib.io.vendors.base import Listing, Reader, Scan, beside, only_index
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, beside, only_index, refuse
 from pipeline_lib.io.vendors.harmony import (
     MICROMETRES,
     SECONDS,
@@ -171,12 +171,11 @@ def _read(path: Path, index: str) -> _Index:
 
 def _refuse(index: str, faults: Sequence[str]) -> None:
     """Tell the first faults and how many more there are, if there are any."""
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{index} is damaged or of an unknown kind, in {len(faults)} places. Copy it again from the microscope, or "
-            "export the measurement again:\n  " + "\n  ".join(faults[:_SHOWN]) + more
-        )
+    refuse(
+        f"{index} is damaged or of an unknown kind, in {len(faults)} places. Copy it again from the microscope, or "
+        "export the measurement again:",
+        faults,
+    )
 
 
 def _name(element: Element, before: int) -> str:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from pipeline_lib.core.manifest import ImageFile
 from pipeline_lib.core.wells import parse_well, well_name
-from pipeline_lib.io.vendors.base import Listing, Reader, Scan
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, refuse
 
 _GROUPS = {"well", "row", "column", "channel", "field", "site", "z", "time"}
-_SHOWN = 3
 
 
 def scan(folder: Path, listing: Listing, pattern: str) -> Scan:
@@ -36,12 +35,11 @@ def scan(folder: Path, listing: Listing, pattern: str) -> Scan:
                 files.append(_image_file(path, match.groupdict()))
             except ValueError as error:
                 faults.append(f"{path}: {error}")
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"the pattern {pattern!r} matches {len(files) + len(faults)} files in {folder}, "
-            f"but cannot be right for {len(faults)} of them:\n  " + "\n  ".join(faults[:_SHOWN]) + more
-        )
+    refuse(
+        f"the pattern {pattern!r} matches {len(files) + len(faults)} files in {folder}, but cannot be right for "
+        f"{len(faults)} of them:",
+        faults,
+    )
     return Scan(tuple(files))
 
 

@@ -17,7 +17,6 @@ Where the fields lie is not read. A plate without its descriptor is read if its 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from xml.etree.ElementTree import Element
 from pipeline_lib.core.manifest import ChannelFacts, ImageFile, PlateFacts
 from pipeline_lib.core.wells import PLATE_FORMATS, parse_well, well_name
 from pipeline_lib.io.markup import child_text, read_tree
-from pipeline_lib.io.vendors.base import Listing, Reader, Scan, only_index
+from pipeline_lib.io.vendors.base import Listing, Reader, Scan, number_in, only_index, refuse
 
 DESCRIPTOR = "experiment_descriptor.xml"
 _NAME = re.compile(
@@ -115,13 +114,7 @@ def _files(folder: Path, names: Mapping[str, re.Match[str]], shape: tuple[int, i
             files.append(ImageFile(well, field, match["channel"], time, z, path))
         except ValueError as error:
             faults.append(f"{path}: {error}")
-    if faults:
-        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ValueError(
-            f"{len(faults)} of {len(names)} images in {folder} have names that cannot be right:\n  "
-            + "\n  ".join(faults[:_SHOWN])
-            + more
-        )
+    refuse(f"{len(faults)} of {len(names)} images in {folder} have names that cannot be right:", faults)
     return tuple(files)
 
 
@@ -247,10 +240,7 @@ def _whole(name: str, text: str) -> int:
 
 def _number(name: str, text: str) -> float:
     """LabVIEW writes a comma instead of the point where Windows does."""
-    try:
-        number = float(text.replace(",", "."))
-    except ValueError:
-        number = math.nan
+    number = number_in(text.replace(",", "."))
     if not 0 <= number <= _LARGEST:  # also for what is not a number
         raise ValueError(f"{name[:80]} is {text[:80]!r}; a number from 0 to {_LARGEST:g} is expected")
     return number

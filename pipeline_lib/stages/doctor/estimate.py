@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
-from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.io.arrays import shard_count
 from pipeline_lib.io.plate import committed_wells, labels_of
 from pipeline_lib.io.records import read_json
 from pipeline_lib.settings import LabelSettings
 from pipeline_lib.stages._layout import layout_of_plate
 from pipeline_lib.stages.doctor.raw_files import RawFile
+from pipeline_lib.stages.skeleton import files_of_image
 from pipeline_lib.workflow import Plate
 
 PYRAMID = 1.07  # all levels together, in sizes of the finest: 1 + 1/16 + 1/256
@@ -83,16 +81,6 @@ def label_images(labels: LabelSettings) -> int:
     """How many label images a field gets: where there are nuclei and cells, cytoplasm too."""
     made = [one for one in (labels.nuclei, labels.cells) if one is not None]
     return len(made) + (len(made) == 2)
-
-
-def files_of_image(shape: Sequence[int], itemsize: int = 2) -> int:
-    """Files of one multiscale image: its group, then per level one metadata file and its shards.
-
-    shape: (T, C, Z, Y, X). itemsize: bytes of a pixel.
-    """
-    *stack, height, width = shape
-    levels = [(*stack, ceil(height / step), ceil(width / step)) for step in level_steps(height, width)]
-    return 1 + sum(1 + shard_count(level, "tczyx", itemsize) for level in levels)
 
 
 def _bytes_of_pixels(plate: Plate, raw: Sequence[RawFile], without: set[str]) -> float:

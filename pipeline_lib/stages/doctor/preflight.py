@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline_lib.core.needs import NEEDS
 from pipeline_lib.io.run_profiles import RunProfile
-from pipeline_lib.paths import LIGHT_STAGES, RESTORING_STAGES
+from pipeline_lib.paths import absent_stages
 from pipeline_lib.settings import NetworkSection, Settings
 from pipeline_lib.stages.doctor.estimate import Estimate, estimate
 from pipeline_lib.stages.doctor.raw_files import RawFile, look_at_files
@@ -64,6 +64,7 @@ class Preflight:
     def stages(self) -> list[str]:
         """The stages that some plate has."""
         chosen = [self.settings, *(plate.settings for plate in self.plates.values())]
-        left_out = () if any(one.restore.is_on for one in chosen) else RESTORING_STAGES
-        without_light = () if any(one.ingest.illumination.is_on for one in chosen) else LIGHT_STAGES
-        return [stage for stage in NEEDS if stage not in (*left_out, *without_light)]
+        absent = absent_stages(
+            restored=any(one.restore.is_on for one in chosen), lit=any(one.ingest.illumination.is_on for one in chosen)
+        )
+        return [stage for stage in NEEDS if stage not in absent]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline_lib.core.errors import DataTrouble
@@ -33,8 +33,10 @@ def look_at_files(manifest: Manifest) -> list[RawFile]:
     Raises:
         OSError: The disk or network failed, which says nothing about a file.
     """
+    some = {file.path: file for file in manifest.files}  # a file of many pages is looked at once
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(partial(_look, manifest), manifest.files))
+        looked = dict(zip(some, threads.map(partial(_look, manifest), some.values()), strict=True))
+    return [replace(looked[file.path], file=file) for file in manifest.files]
 
 
 def _look(manifest: Manifest, file: ImageFile) -> RawFile:

@@ -153,7 +153,7 @@ def pixels(manifest: Manifest, field: int, channel: str, z: int = 0, well: str =
 
 def places(manifest: Manifest, well: str) -> NDArray[np.float64]:
     """(y, x) of the two sites of a well, in micrometres."""
-    found = [position_of(manifest, well, field) for field in (0, 1)]
+    found = [position_of(manifest, manifest.first_files(well)[field]) for field in (0, 1)]
     assert None not in found
     return np.array(found)
 
@@ -487,7 +487,7 @@ def test_the_images_say_what_the_index_has_no_words_for(tmp_path: Path, layout: 
         assert (info.instrument, info.acquired) == ("Ideal", f"2026-03-04T10:2{time}:30.000")
     for well in PLATE.wells:
         assert np.diff([infos[well, 0, "1", 0, z].z_position for z in range(3)]).tolist() == [3.0, 3.0]
-        found = np.array([position_of(manifest, well, field) for field in range(3)])
+        found = np.array([position_of(manifest, manifest.first_files(well)[field]) for field in range(3)])
         np.testing.assert_allclose(found - found[0], np.array(PLATE.positions) - PLATE.positions[0], atol=1e-6)
     assert manifest.positions == {}
 
