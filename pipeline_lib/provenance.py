@@ -12,6 +12,7 @@ import json
 import platform
 import resource
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,7 +90,7 @@ def _module(text: str) -> tuple[str, frozenset[str]]:
 
 def _syntax(tree: ast.Module) -> str:
     """The syntax tree as text, docstrings removed."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node
         ):
@@ -100,12 +101,23 @@ def _syntax(tree: ast.Module) -> str:
 def _imported(tree: ast.Module) -> set[str]:
     """Names of ours that a module imports, at any depth of nesting: modules, and what might be one."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline_lib"):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names if alias.name.startswith("pipeline_lib.")}
     return names
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and all its statements, however deep. Far fewer than there are nodes: expressions are left out."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inside = getattr(node, name, None)
+            pending += inside if isinstance(inside, list) else ()
 
 
 def _files(names: frozenset[str]) -> list[Path]:
@@ -121,7 +133,9 @@ def software() -> dict[str, str]:
     return versions | {name: _version(name) for name in REPORTED_PACKAGES}
 
 
+@cache
 def _version(name: str) -> str:
+    """Cached: looking it up takes milliseconds, and every well tells it."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline_lib.arrays.quality import focus
 
@@ -43,6 +42,8 @@ def stacked(stack: Stack) -> Stack:
     Sharpness is the energy of a Laplacian of Gaussian, smoothed so that neighbours agree on a plane. Values are those
     of the planes themselves, never mixtures.
     """
+    from scipy import ndimage
+
     energies = np.empty(stack.shape, np.float32)
     for energy, plane in zip(energies, stack, strict=True):
         detail = ndimage.gaussian_laplace(plane.astype(np.float32), DETAIL)
@@ -70,7 +71,7 @@ def projected(stack: Stack, how: str | int) -> Stack:
 
     A single plane is always kept. Raises ValueError for a plane that the stack does not have.
     """
-    if len(stack) == 1 and isinstance(how, int):
+    if len(stack) == 1:
         return stack
     if isinstance(how, str):
         return PROJECTIONS[how](stack)

@@ -7,27 +7,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline_lib.core.compiled import compiled, inlined
 from pipeline_lib.core.histograms import Histogram, percentiles
 
 FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 BACKGROUND_PERCENTILE = 5.0
+EXACT = 16  # rows after which sums of 32 bits are added to those of 64
 NOISE_MASK_ENERGY = 36.0  # sum of the squares of 1 -2 1, -2 4 -2, 1 -2 1: blind to planes and edges, not to noise
 
 
-def _impulse(size: int = 15) -> NDArray[np.float64]:
-    """A single bright pixel after the Gaussian of `focus`."""
-    picture = np.zeros((size, size))
-    picture[size // 2, size // 2] = 1.0
-    return np.asarray(ndimage.gaussian_filter(picture, 1.0))
+def _gaussian(sigma: float = 1.0, radius: int = 4) -> NDArray[np.float64]:
+    """The weights along one axis that `scipy.ndimage.gaussian_filter` uses."""
+    weights = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
+    return np.asarray(weights / weights.sum())
 
 
-TAPS = _impulse()[7, 3:12].astype(np.float32)
-TAPS /= TAPS.sum()
-SMOOTH_GAIN = float(np.square(_impulse()).sum())  # variance of white noise after the Gaussian
-LAPLACE_GAIN = float(np.square(ndimage.laplace(_impulse())).sum())  # and after the Laplacian
+def _energy(picture: NDArray[np.float64]) -> float:
+    """By what a filter that answers to one bright pixel with this picture multiplies the variance of white noise."""
+    return float(np.square(picture).sum())
+
+
+_ALONG = np.pad(_gaussian(), 1)
+_BENT = np.convolve(_ALONG, [1, -2, 1], "same")
+TAPS = _gaussian().astype(np.float32)
+SMOOTH_GAIN = _energy(np.outer(_ALONG, _ALONG))  # of the Gaussian
+LAPLACE_GAIN = _energy(np.outer(_BENT, _ALONG) + np.outer(_ALONG, _BENT))  # and of the Laplacian after it
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,12 @@ def focus(channel: NDArray[np.generic]) -> float:
     offset, and noise does not pass for sharpness. NaN where the picture shows nothing but noise. The noise is that of
     Immerkaer (1996).
     """
-    picture = np.ascontiguousarray(channel)
-    smooth = _smoothed(picture, TAPS)
-    noise = _mean_square_of_noise(picture) / NOISE_MASK_ENERGY
-    variance, edge_variance = _variances(smooth)
-    spread = variance - noise * SMOOTH_GAIN
+    bent, total, squares, edges = _sums(np.ascontiguousarray(channel), TAPS) / channel.size
+    noise = bent / NOISE_MASK_ENERGY
+    spread = squares - total**2 - noise * SMOOTH_GAIN
     if spread <= noise * SMOOTH_GAIN:
         return float("nan")
-    return max(edge_variance - noise * LAPLACE_GAIN, 0.0) / spread
+    return float(max(edges - noise * LAPLACE_GAIN, 0.0) / spread)
 
 
 def saturation(channel: NDArray[np.generic]) -> float:
@@ -73,8 +76,43 @@ def saturation(channel: NDArray[np.generic]) -> float:
     return float(np.count_nonzero(channel == brightest)) / channel.size
 
 
-# What `scipy.ndimage` does with its default border (pictures are mirrored at their edges), in one pass each: a fifth of
-# the time. Sums are kept per column, so that loops over columns use vector instructions.
+# What `scipy.ndimage` does with its default border (pictures are mirrored at their edges), row by row, so that a row
+# stays in the processor's cache until it is done with: a tenth of the time. Loops over columns use vector instructions.
+
+
+@compiled
+def _sums(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Four sums over a picture (Y, X), of what `focus` needs.
+
+    Of the squares under the mask of noise; and, after the Gaussian, of the values less that of the first pixel, of
+    their squares, and of the squares of the Laplacian, whose own sum is 0.
+    """
+    height, width = picture.shape
+    rows = np.empty((9, width), np.float32)  # of the picture, around the one that is filtered
+    smooth = np.empty((3, width + 2), np.float32)  # the last rows after the Gaussian, with a pixel more on both sides
+    down = np.empty(width + 8, np.float32)
+    bent = np.empty(width + 2, np.float32)
+    recent, sums = np.zeros((4, width), np.float32), np.zeros((4, width), np.float64)
+    first = np.float32(picture[0, 0])
+    for y in range(-4, 4):
+        _load(rows[y % 9], picture[_mirrored(y, height)])
+    for y in range(height + 1):
+        newest = smooth[y % 3]
+        if y < height:
+            _load(rows[(y + 4) % 9], picture[_mirrored(y + 4, height)])
+            _filter_down(rows, y, taps, down, bent)
+            _filter_along(down, taps, newest)
+            _add_noise(bent, recent[0])
+        else:
+            newest[:] = smooth[(y - 1) % 3]
+        if y == 0:
+            smooth[2] = newest
+        else:
+            _add(smooth[(y - 2) % 3], smooth[(y - 1) % 3], newest, first, recent[1:])
+        if y % EXACT == 0 or y == height:
+            sums += recent
+            recent[:] = 0
+    return np.asarray(sums.sum(axis=1))
 
 
 @inlined
@@ -85,70 +123,63 @@ def _mirrored(index: int, length: int) -> int:
 
 
 @compiled
-def _smoothed(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The picture (Y, X) after a symmetric filter along both axes. taps: its nine weights.
+def _load(target: NDArray[np.float32], row: NDArray[Any]) -> None:
+    for x in range(row.size):
+        target[x] = row[x]
 
-    Nine rows at a time are kept as floats, so that each is converted once.
-    """
-    height, width = picture.shape
+
+@compiled
+def _filter_down(
+    rows: NDArray[np.float32], y: int, taps: NDArray[np.float32], down: NDArray[np.float32], bent: NDArray[np.float32]
+) -> None:
+    """Row `y` after the vertical part of the Gaussian, and of the mask of noise; with mirrored edges."""
+    a, b, c, d, e = rows[(y - 4) % 9], rows[(y - 3) % 9], rows[(y - 2) % 9], rows[(y - 1) % 9], rows[y % 9]
+    f, g, h, i = rows[(y + 1) % 9], rows[(y + 2) % 9], rows[(y + 3) % 9], rows[(y + 4) % 9]
     middle, one, two, three, four = taps[4], taps[5], taps[6], taps[7], taps[8]
-    rows = np.empty((9, width), np.float32)
-    down = np.empty(width + 8, np.float32)
-    smooth = np.empty(picture.shape, np.float32)
-    for y in range(-8, height):
-        rows[(y + 4) % 9] = picture[_mirrored(y + 4, height)]
-        if y < 0:
-            continue
-        a, b, c, d, e = rows[(y - 4) % 9], rows[(y - 3) % 9], rows[(y - 2) % 9], rows[(y - 1) % 9], rows[y % 9]
-        f, g, h, i = rows[(y + 1) % 9], rows[(y + 2) % 9], rows[(y + 3) % 9], rows[(y + 4) % 9]
-        for x in range(width):
-            near = middle * e[x] + one * (d[x] + f[x]) + two * (c[x] + g[x])
-            down[x + 4] = near + three * (b[x] + h[x]) + four * (a[x] + i[x])
-        for x in range(4):
-            down[x] = down[4 + _mirrored(x - 4, width)]
-            down[4 + width + x] = down[4 + _mirrored(width + x, width)]
-        for x in range(width):
-            near = middle * down[x + 4] + one * (down[x + 3] + down[x + 5]) + two * (down[x + 2] + down[x + 6])
-            smooth[y, x] = near + three * (down[x + 1] + down[x + 7]) + four * (down[x] + down[x + 8])
-    return smooth
+    width = e.size
+    for x in range(width):
+        near = middle * e[x] + one * (d[x] + f[x]) + two * (c[x] + g[x])
+        down[x + 4] = near + three * (b[x] + h[x]) + four * (a[x] + i[x])
+    for x in range(width):
+        bent[x + 1] = d[x] + f[x] - np.float32(2) * e[x]
+    for x in range(4):
+        down[x] = down[4 + _mirrored(x - 4, width)]
+        down[4 + width + x] = down[4 + _mirrored(width + x, width)]
+    bent[0], bent[width + 1] = bent[1], bent[width]
 
 
 @compiled
-def _mean_square_of_noise(picture: NDArray[Any]) -> float:
-    """Mean square of the picture (Y, X) under the mask 1 -2 1, -2 4 -2, 1 -2 1."""
-    height, width = picture.shape
-    down = np.empty(width + 2, np.float32)
-    squares = np.zeros(width, np.float64)
-    for y in range(height):
-        above, here, below = picture[max(y - 1, 0)], picture[y], picture[min(y + 1, height - 1)]
-        for x in range(width):
-            down[x + 1] = np.float32(above[x]) - np.float32(2) * np.float32(here[x]) + np.float32(below[x])
-        down[0], down[width + 1] = down[1], down[width]
-        for x in range(width):
-            masked = down[x] - np.float32(2) * down[x + 1] + down[x + 2]
-            squares[x] += masked * masked
-    return float(squares.sum() / picture.size)
+def _filter_along(down: NDArray[np.float32], taps: NDArray[np.float32], smooth: NDArray[np.float32]) -> None:
+    """The horizontal part of the Gaussian."""
+    middle, one, two, three, four = taps[4], taps[5], taps[6], taps[7], taps[8]
+    width = smooth.size - 2
+    for x in range(width):
+        near = middle * down[x + 4] + one * (down[x + 3] + down[x + 5]) + two * (down[x + 2] + down[x + 6])
+        smooth[x + 1] = near + three * (down[x + 1] + down[x + 7]) + four * (down[x] + down[x + 8])
+    smooth[0], smooth[width + 1] = smooth[1], smooth[width]
 
 
 @compiled
-def _variances(smooth: NDArray[np.float32]) -> tuple[float, float]:
-    """Variance of a picture (Y, X) and of its Laplacian."""
-    height, width = smooth.shape
-    first = smooth[0, 0]
-    row = np.empty(width + 2, np.float32)
-    sums, squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
-    edges, edge_squares = np.zeros(width, np.float64), np.zeros(width, np.float64)
-    for y in range(height):
-        above, below = smooth[max(y - 1, 0)], smooth[min(y + 1, height - 1)]
-        row[1 : width + 1] = smooth[y]
-        row[0], row[width + 1] = row[1], row[width]
-        for x in range(width):
-            value = row[x + 1] - first
-            edge = above[x] + below[x] + row[x] + row[x + 2] - np.float32(4) * row[x + 1]
-            sums[x] += value
-            squares[x] += value * value
-            edges[x] += edge
-            edge_squares[x] += edge * edge
-    size = smooth.size
-    variance = squares.sum() / size - (sums.sum() / size) ** 2
-    return variance, edge_squares.sum() / size - (edges.sum() / size) ** 2
+def _add_noise(bent: NDArray[np.float32], squares: NDArray[np.float32]) -> None:
+    """The horizontal part of the mask of noise."""
+    for x in range(squares.size):
+        masked = bent[x] - np.float32(2) * bent[x + 1] + bent[x + 2]
+        squares[x] += masked * masked
+
+
+@compiled
+def _add(
+    above: NDArray[np.float32],
+    here: NDArray[np.float32],
+    below: NDArray[np.float32],
+    first: np.float32,
+    sums: NDArray[np.float32],
+) -> None:
+    """Add a row's values, their squares, and the squares of its Laplacian."""
+    values, squares, edges = sums[0], sums[1], sums[2]
+    for x in range(values.size):
+        value = here[x + 1] - first
+        edge = above[x + 1] + below[x + 1] + here[x] + here[x + 2] - np.float32(4) * here[x + 1]
+        values[x] += value
+        squares[x] += value * value
+        edges[x] += edge * edge

@@ -82,16 +82,33 @@ def _shrunk_integers(image: NDArray[Any], factor: int) -> NDArray[Any]:
     totals = np.empty(width, np.int64)
     for channel in range(channels):
         for row in range(small.shape[1]):
+            lines = image[channel, row * factor : (row + 1) * factor]
             totals[:] = 0
-            last = min((row + 1) * factor, height)
-            for y in range(row * factor, last):
-                for x in range(width):
-                    totals[x] += image[channel, y, x]
-            for column in range(small.shape[2]):
-                end = min((column + 1) * factor, width)
-                count = (last - row * factor) * (end - column * factor)
-                small[channel, row, column] = np.rint(totals[column * factor : end].sum() / count)
+            for y in range(len(lines)):
+                _add_line(totals, lines[y])
+            _mean_of_blocks(totals, factor, len(lines), small[channel, row])
     return small
+
+
+@compiled
+def _add_line(totals: NDArray[np.int64], line: NDArray[Any]) -> None:
+    for x in range(line.size):
+        totals[x] += line[x]
+
+
+@compiled
+def _mean_of_blocks(totals: NDArray[np.int64], factor: int, lines: int, means: NDArray[Any]) -> None:
+    """Means of `factor` columns each, of which the last may have fewer. totals: of so many lines."""
+    whole = totals.size // factor
+    blocks = totals[: whole * factor].reshape(whole, factor)
+    for column in range(whole):
+        total = 0
+        for x in range(factor):
+            total += blocks[column, x]
+        means[column] = np.rint(total / (lines * factor))
+    if whole < means.size:
+        rest = totals[whole * factor :]
+        means[whole] = np.rint(rest.sum() / (lines * rest.size))
 
 
 def shrink_labels(labels: NDArray[Any], factor: int) -> NDArray[Any]:

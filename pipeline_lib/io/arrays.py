@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.io.shards import hold, shard_places, write_shards
+from pipeline_lib.io.shards import create_array, shard_places, write_shards
 
 LARGEST_CHUNK = 1024  # pixels each way
 LARGEST_SHARD = 4096  # pixels each way
@@ -37,34 +37,22 @@ class DamagedArray(DataTrouble):
 
 
 def write_array(path: Path, array: NDArray[Any], axes: str) -> None:
-    """Write an array in the chunks and shards of `stored_as`, chunk by chunk.
+    """Write an array in the chunks and shards of `stored_as`, chunk by chunk, and read its shards back.
 
     axes: one letter of tczyx per dimension.
+
+    Raises:
+        OSError: The disk is full or has failed, or gives back something else than what was written.
     """
     create_like(path, array.shape, array.dtype, axes)
     write_shards(path, array, *stored_as(array.shape, axes, array.dtype.itemsize))
 
 
-def is_stored(path: Path, array: NDArray[Any]) -> bool:
-    """Whether an array on disk, read back, holds these numbers. array: axes of length 1 may be more or fewer.
-
-    Raises:
-        OSError: The disk has failed.
-    """
-    try:
-        metadata = _metadata(path)
-        [sharding] = metadata["codecs"]
-        lengths = sharding["configuration"]["chunk_shape"], metadata["chunk_grid"]["configuration"]["chunk_shape"]
-        return metadata["data_type"] == array.dtype.name and hold(path, array.reshape(metadata["shape"]), *lengths)
-    except (DamagedArray, ValueError, KeyError, TypeError):
-        return False
-
-
-def create_like(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> Any:
+def create_like(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> None:
     """Create an array as `write_array` does, whose pixels come later."""
     chunks, shards = stored_as(shape, axes, dtype.itemsize)
     like = np.broadcast_to(np.zeros((), dtype), shape)
-    return create_array(path, like, tuple(axes), chunks, shards)
+    create_array(path, like, axes, chunks, shards)
 
 
 def stored_as(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> tuple[Lengths, Lengths]:
@@ -87,26 +75,6 @@ def stored_as(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> tuple[
 def shard_count(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> int:
     """How many shards, each a file, an array has; arguments as of `stored_as`."""
     return _count(shape, stored_as(shape, axes, itemsize)[1])
-
-
-def create_array(
-    path: Path, like: NDArray[Any], names: tuple[str, ...], chunks: tuple[int, ...], shards: tuple[int, ...] | None
-) -> Any:
-    """Create an array of the shape and type of another one, compressed without loss."""
-    import zarr
-    from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
-
-    return zarr.create_array(
-        path,
-        shape=like.shape,
-        dtype=like.dtype,
-        chunks=chunks,
-        shards=shards,
-        dimension_names=names,
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle=BloscShuffle.bitshuffle), Crc32cCodec()],
-        zarr_format=3,
-        config={"write_empty_chunks": True},
-    )
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -41,9 +41,12 @@ def read_planes(path: Path) -> NDArray[Any]:
     with open_tiff(path) as tif:
         pages = checked_pages(tif)
         first = pages[0]
-        planes = np.empty((len(pages), *first.shape), first.dtype)
-        for plane, page in zip(planes, pages, strict=True):
-            plane[...] = page.asarray()
+        if len(pages) == 1:
+            planes = first.asarray()[None]
+        else:
+            planes = np.empty((len(pages), *first.shape), first.dtype)
+            for plane, page in zip(planes, pages, strict=True):
+                plane[...] = page.asarray()
         _check_finite(planes)
     return planes
 
@@ -125,7 +128,7 @@ def _check_kind(pages: list[tifffile.TiffPage]) -> None:
 
 
 def _check_finite(planes: NDArray[Any]) -> None:
-    if not np.isfinite(planes).all():
+    if planes.dtype.kind == "f" and not np.isfinite(planes).all():
         raise ValueError("some pixels are infinite or not a number")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline_lib.core.histograms import Histogram
 from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.wells import row_column, well_name
-from pipeline_lib.io.arrays import create_array, read_array, read_frame, write_array
+from pipeline_lib.io.arrays import read_array, read_frame, write_array
 from pipeline_lib.io.commit import committed, discard, sweep
 from pipeline_lib.io.ngff import (
     VERSION,
@@ -28,6 +28,7 @@ from pipeline_lib.io.ngff import (
     well_metadata,
 )
 from pipeline_lib.io.records import read_json, write_json
+from pipeline_lib.io.shards import create_array, write_shards
 from pipeline_lib.paths import HISTOGRAMS, label_name, labels_path, well_path
 
 OURS = "wellpose"  # our own block beside "ome" in the attributes of a group
@@ -184,9 +185,9 @@ def write_histograms(well: Path, histograms: Sequence[Sequence[Histogram]]) -> N
     """Write the histograms of a well, [field][channel], as one small array beside its fields."""
     counts = np.stack([[h.counts for h in channels] for channels in histograms]).astype(np.uint32)
     grids = [[[h.width, h.first] for h in channels] for channels in histograms]
-    array = create_array(well / HISTOGRAMS, counts, ("field", "channel", "bin"), chunks=counts.shape, shards=None)
-    array.attrs[OURS] = {"grids": grids}
-    array[:] = counts
+    told = {OURS: {"grids": grids}}
+    create_array(well / HISTOGRAMS, counts, ("field", "channel", "bin"), counts.shape, counts.shape, told)
+    write_shards(well / HISTOGRAMS, counts, counts.shape, counts.shape)
 
 
 def read_histograms(plate: Path, well: str) -> list[list[Histogram]]:

@@ -1,4 +1,4 @@
-"""Shard files of Zarr v3, written and looked through chunk by chunk: in half of Zarr's own time, and a chunk of memory.
+"""Sharded arrays of Zarr v3, written chunk by chunk and looked back at: in half of Zarr's own time, with little memory.
 
 A shard holds its chunks one after the other, then an index, row by row, with offset and length of each (two uint64;
 all ones for a chunk beyond the border), then the CRC-32C of the index. A chunk is compressed by Blosc and ends with its
@@ -7,18 +7,61 @@ own CRC-32C; one that reaches over the border is filled up with zeros. All numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import reduce
 from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 Place = tuple[int, ...]
 NO_CHUNK = 2**64 - 1
-CHECKSUM = 4  # bytes of a CRC-32C
+PIECE = 2**20  # bytes read at once
+_BLOSC: dict[str, Any] = {"cname": "zstd", "clevel": 3}
+
+
+def create_array(
+    path: Path,
+    like: NDArray[Any],
+    names: Sequence[str],
+    chunks: Sequence[int],
+    shards: Sequence[int],
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the metadata of an array that has the shape and type of another one, compressed without loss.
+
+    names: of its axes. chunks, shards: their lengths.
+    """
+    whole = {"name": "bytes"} | ({"configuration": {"endian": "little"}} if like.dtype.itemsize > 1 else {})
+    index = {"name": "bytes", "configuration": {"endian": "little"}}
+    blosc = {"typesize": like.dtype.itemsize, **_BLOSC, "shuffle": "bitshuffle", "blocksize": 0}
+    sharding = {
+        "chunk_shape": list(chunks),
+        "codecs": [whole, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
+        "index_codecs": [index, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    metadata = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(like.shape),
+        "data_type": like.dtype.name,
+        "dimension_names": list(names),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "fill_value": np.zeros((), like.dtype).item(),
+        "attributes": dict(attributes or {}),
+        "storage_transformers": [],
+    }
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "zarr.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
 
 
 def shard_places(shape: Sequence[int], shards: Sequence[int]) -> list[Place]:
@@ -27,61 +70,46 @@ def shard_places(shape: Sequence[int], shards: Sequence[int]) -> list[Place]:
 
 
 def write_shards(path: Path, array: NDArray[Any], chunks: Sequence[int], shards: Sequence[int]) -> None:
-    """Write all shards of an array whose metadata are in `path`. chunks, shards: their lengths.
+    """Write all shards of an array whose metadata are in `path`, and read them back. chunks, shards: their lengths.
 
     Raises:
-        OSError: The disk is full or has failed.
+        OSError: The disk is full or has failed, or gives back something else than what was written.
     """
-    codec = _codec()
     for place in shard_places(array.shape, shards):
         file = path.joinpath("c", *map(str, place))
         file.parent.mkdir(parents=True, exist_ok=True)
-        index = np.full((*_grid(chunks, shards), 2), NO_CHUNK, "<u8")
-        offset = 0
-        with file.open("wb") as out:
-            for inner, pixels in _chunks_of(array, place, chunks, shards):
-                packed = codec.encode(_filled(pixels, chunks))
-                out.writelines((packed, _checksum(packed)))
-                index[inner] = offset, len(packed) + CHECKSUM
-                offset += len(packed) + CHECKSUM
-            out.writelines((index.tobytes(), _checksum(index.tobytes())))
+        checksum = _write_shard(file, _chunks_of(array, place, chunks, shards), chunks, _grid(chunks, shards))
+        if _checksum_of(file) != checksum:
+            raise OSError(f"{file}: what was read back is not what was written; check the disk")
 
 
-def hold(path: Path, array: NDArray[Any], chunks: Sequence[int], shards: Sequence[int]) -> bool:
-    """Whether the shards in `path` are those of this array: every checksum fits, and every pixel is as it should be.
-
-    Raises:
-        OSError: The disk has failed.
-    """
-    places = shard_places(array.shape, shards)
-    return all(_holds(path.joinpath("c", *map(str, place)), place, array, chunks, shards) for place in places)
-
-
-def _holds(file: Path, place: Place, array: NDArray[Any], chunks: Sequence[int], shards: Sequence[int]) -> bool:
-    """Whether one shard is as it should be."""
-    grid = _grid(chunks, shards)
-    length = int(np.prod(grid)) * 16
-    try:
-        content = memoryview(file.read_bytes())
-    except FileNotFoundError:
-        return False
-    told = content[-length - CHECKSUM : -CHECKSUM]
-    if len(told) != length or _checksum(told) != content[-CHECKSUM:]:
-        return False
-    index = np.frombuffer(told, "<u8").reshape(*grid, 2)
-    parts = _chunks_of(array, place, chunks, shards)
-    return all(_is_packed(content[int(index[i][0]) :][: int(index[i][1])], pixels, chunks) for i, pixels in parts)
+def _write_shard(
+    file: Path, parts: Iterable[tuple[Place, NDArray[Any]]], chunks: Sequence[int], grid: tuple[int, ...]
+) -> int:
+    """Write one shard. Returns the CRC-32C of the whole file."""
+    codec = _codec()
+    index = np.full((*grid, 2), NO_CHUNK, "<u8")
+    offset = checksum = 0
+    with file.open("wb") as out:
+        for inner, pixels in parts:
+            packed = _with_checksum(codec.encode(_filled(pixels, chunks)))
+            out.writelines(packed)
+            checksum = reduce(google_crc32c.extend, packed, checksum)
+            length = sum(map(len, packed))
+            index[inner] = offset, length
+            offset += length
+        told = _with_checksum(index.tobytes())
+        out.writelines(told)
+    return reduce(google_crc32c.extend, told, checksum)
 
 
-def _is_packed(packed: memoryview, pixels: NDArray[Any], chunks: Sequence[int]) -> bool:
-    """Whether a chunk with its checksum unpacks to these pixels."""
-    if len(packed) <= CHECKSUM or _checksum(packed[:-CHECKSUM]) != packed[-CHECKSUM:]:
-        return False
-    try:
-        found = np.frombuffer(_codec().decode(packed[:-CHECKSUM]), _stored(pixels.dtype))
-    except (RuntimeError, ValueError):
-        return False
-    return np.array_equal(found, _filled(pixels, chunks).ravel())
+def _checksum_of(file: Path) -> int:
+    """The CRC-32C of a file, read piece by piece; that of nothing where it is gone."""
+    checksum = 0
+    with suppress(FileNotFoundError), file.open("rb") as content:
+        while piece := content.read(PIECE):
+            checksum = google_crc32c.extend(checksum, piece)
+    return checksum
 
 
 def _chunks_of(
@@ -115,13 +143,12 @@ def _grid(chunks: Sequence[int], shards: Sequence[int]) -> tuple[int, ...]:
 
 
 def _codec() -> Any:
-    """What the metadata say that `pipeline_lib.io.arrays.create_array` writes."""
+    """What the metadata say."""
     from numcodecs.blosc import BITSHUFFLE, Blosc  # type: ignore[import-untyped]
 
-    return Blosc(cname="zstd", clevel=3, shuffle=BITSHUFFLE)
+    return Blosc(**_BLOSC, shuffle=BITSHUFFLE)
 
 
-def _checksum(content: bytes | memoryview) -> bytes:
-    import google_crc32c
-
-    return google_crc32c.value(bytes(content)).to_bytes(CHECKSUM, "little")  # type: ignore[no-any-return]
+def _with_checksum(content: bytes) -> tuple[bytes, bytes]:
+    """The content, and its CRC-32C."""
+    return content, google_crc32c.value(content).to_bytes(4, "little")

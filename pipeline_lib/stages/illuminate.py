@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_lib.arrays.illumination import Illumination, estimate, flattened, polynomial, shrunk
+from pipeline_lib.arrays.flat_field import estimate, shrunk
+from pipeline_lib.arrays.illumination import Illumination, flattened, polynomial
 from pipeline_lib.core.errors import DataTrouble
 from pipeline_lib.core.manifest import ImageFile, Manifest
 from pipeline_lib.io.commit import sweep

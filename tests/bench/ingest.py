@@ -1,9 +1,10 @@
-"""What ingest costs: our job, the least it could cost, and ngio's plain way of writing, on one drawn plate.
+"""What ingest costs: our jobs, the least they could cost, and ngio's plain way of writing, on one drawn plate.
 
-Each way runs in a process of its own, on the same cores, taking turns, with the raw files in the page cache. The limit
-(`ingest_limit.py`) decodes the same files and writes the same arrays, byte counts compared, with as many threads as
-there are cores, and does nothing else. Speeds are of decoded raw pixels, in 10^6 bytes a second, start of Python
-included. Writes `tests/bench/results/ingest.json`; exits with 1 where a bar is not met. `make bench-ingest`.
+Each way runs as Snakemake runs ingest: a process of one thread for each core, side by side, each with its share of the
+wells. The ways take turns on the same cores, with the raw files in the page cache. The limit (`ingest_limit.py`)
+decodes the same files and writes the same arrays, byte counts compared, and does nothing else; ngio writes a part of
+the plate. Speeds are of decoded raw pixels, in 10^6 bytes a second, start of Python included. Writes
+`tests/bench/results/ingest.json`; exits with 1 where a bar is not met. `make bench-ingest`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +50,7 @@ from pipeline_lib.workflow import Plate, load_workflow
 HERE = Path(__file__).parent
 PIXEL_SIZE = 0.65  # micrometres
 NAMES = ("DNA", "ER", "AGP", "Mito", "RNA", "Actin", "Golgi", "Lyso")
-COLUMNS = 4  # of the wells that are drawn
+COLUMNS = 8  # of the wells that are drawn
 BARS = {"of_limit": 0.7, "times_ngio": 2.0, "peak_mib": 1536}
 
 
@@ -66,12 +69,13 @@ def main() -> None:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wells", type=int, default=12)
+    parser.add_argument("--wells", type=int, default=48)
     parser.add_argument("--fields", type=int, default=4, help="of a well")
     parser.add_argument("--channels", type=int, default=4, choices=range(1, len(NAMES) + 1))
     parser.add_argument("--side", type=int, default=2160, help="pixels of a field, each way")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cores", type=int, default=1, help="each process may use")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--ngio-wells", type=int, default=6, help="that ngio writes")
     parser.add_argument("--ngio", default=".ngio/bin/python", help="Python that has it; empty: without")
     parser.add_argument("--folder", type=Path, help="where the plates are written for the time of the run")
     return parser.parse_args()
@@ -79,8 +83,12 @@ def _asked() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class Ran:
-    """One process. seconds: from start to end. processor: seconds of all its threads together."""
+    """One way, in one turn. seconds: until its last process was done. processor: seconds of all its processes together.
 
+    peak_mib: of the largest process.
+    """
+
+    megabytes: float
     seconds: float
     processor: float
     peak_mib: int
@@ -118,10 +126,13 @@ class Bench:
             config = {"plates": str(sheet), "results": str(self.folder / "results")}
             return load_workflow(config).plates["bench"]
 
-    @property
-    def raw_bytes(self) -> int:
-        """Of all images, decoded."""
-        return len(self.places) * int(np.prod(self.measurement.shape)) * 2
+    def megabytes(self, wells: Sequence[str]) -> float:
+        """Of the images of some wells, decoded."""
+        return len(wells) * self.asked.fields * int(np.prod(self.measurement.shape)) * 2 / 1e6
+
+    def shares(self, wells: Sequence[str]) -> list[Sequence[str]]:
+        """The wells of each process."""
+        return [wells[core :: self.asked.cores] for core in range(self.asked.cores)]
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -137,8 +148,8 @@ class Bench:
             files[well, field] = layout.write_field(self.folder / "raw", self.measurement, well, field, image)
             for level, coarser in enumerate(pyramid(image[0, :, 0], shrink)[1:], 1):
                 np.save(self.folder / f"{number}.{level}.npy", coarser)
-        self.run(self._stage("skeleton", WHOLE_PLATE))
-        self.run(self.ours())
+        self.run([self._stage("skeleton", WHOLE_PLATE)], ())
+        self.turn("ours")
         arrays = [_lengths(path) for path in sorted(self._our_field(*self.places[0]).glob("[0-9]"))]
         fields = [
             {
@@ -152,30 +163,27 @@ class Bench:
         channels = list(NAMES[: self.asked.channels])
         plan = {"pixel_size": PIXEL_SIZE, "channels": channels, "arrays": arrays, "fields": fields}
         (self.folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        self.run(self.limit())
+        self.turn("limit")
         self.compare()
 
-    def ours(self) -> list[str]:
-        """Our job, for all wells."""
-        wells = ",".join(self.measurement.wells)
-        return [*self._stage("ingest", "all"), "--wells", wells, "--threads", str(self.asked.cores)]
+    def turn(self, way: str) -> Ran:
+        """One way, for all its wells."""
+        wells = self.measurement.wells[: self.asked.ngio_wells] if way == "ngio" else self.measurement.wells
+        return self.run([self._command(way, number, share) for number, share in enumerate(self.shares(wells))], wells)
+
+    def _command(self, way: str, number: int, wells: Sequence[str]) -> list[str]:
+        """The process of that number."""
+        if way == "ours":
+            return [*self._stage("ingest", f"{number}"), "--wells", ",".join(wells)]
+        plan, paths = str(self.folder / "plan.json"), [well_path(well) for well in wells]
+        if way == "limit":
+            return [sys.executable, str(HERE / "ingest_limit.py"), plan, str(self.folder / "limit"), *paths]
+        return [self.asked.ngio, str(HERE / "ngio_write.py"), plan, str(self.folder / f"ngio/{number}.zarr"), *paths]
 
     def _stage(self, stage: str, batch: str) -> list[str]:
         settings, paths = self.plate.settings.ingest.to_json(), self.plate.paths
         told = ("--plate", str(paths.folder), "--settings", settings, "--record", str(paths.record(stage, batch)))
         return [sys.executable, "-m", "pipeline_lib", stage, *told]
-
-    def limit(self) -> list[str]:
-        """The least."""
-        words = (str(HERE / "ingest_limit.py"), str(self.folder / "plan.json"), str(self.folder / "limit"))
-        return [sys.executable, *words, "--threads", str(self.asked.cores)]
-
-    def ngio(self) -> list[str]:
-        """Theirs."""
-        return [
-            *(self.asked.ngio, str(HERE / "ngio_write.py")),
-            *(str(self.folder / "plan.json"), str(self.folder / "ngio.zarr")),
-        ]
 
     @property
     def skeleton_seconds(self) -> float:
@@ -184,35 +192,36 @@ class Bench:
 
     def measured(self) -> dict[str, Any]:
         """All ways in turn, round by round."""
-        ways: dict[str, Callable[[], list[str]]] = {"ours": self.ours, "limit": self.limit}
-        ways |= {"ngio": self.ngio} if self.asked.ngio else {}
+        ways = ("ours", "limit", *(("ngio",) if self.asked.ngio else ()))
         load = os.getloadavg()
         rounds, records = [], []
         for _ in range(self.asked.rounds):
             ran = {}
-            for way, command in ways.items():
+            for way in ways:
                 self.clear()
-                ran[way] = self.run(command())
+                ran[way] = self.turn(way)
                 if way == "ours":
-                    records.append(read_json(self.plate.paths.record("ingest", "all")))
+                    records.append(read_json(self.plate.paths.record("ingest", "0")))
             rounds.append(ran)
         return self.figures(rounds, records, load)
 
     def figures(
         self, rounds: Sequence[Mapping[str, Ran]], records: Sequence[Mapping[str, Any]], load: Sequence[float]
     ) -> dict[str, Any]:
-        """Ratios are medians over rounds; those of processor seconds hardly change with what else the machine does."""
-        megabytes = self.raw_bytes / 1e6
+        """Ratios are medians over rounds; those of processor seconds hardly change with what else the machine does.
+
+        records: of the first of our jobs.
+        """
         ways = {way: [ran[way] for ran in rounds] for way in rounds[0]}
         found = {"of_limit": _ratio(rounds, "limit", "seconds"), "times_ngio": _ratio(rounds, "ngio", "seconds")}
         found["peak_mib"] = max(ran.peak_mib for ran in ways["ours"])
         return {
             "plate": {"wells": self.asked.wells, "fields": self.asked.fields, "image": self.measurement.shape},
-            "raw_mb": round(megabytes),
+            "raw_mb": round(self.megabytes(self.measurement.wells)),
             "cores": self.asked.cores,
             "ratios": found,
             "ratios_of_processor_seconds": {way: _ratio(rounds, way, "processor") for way in ("limit", "ngio")},
-            "ways": {way: _told(ran, megabytes) for way, ran in ways.items()},
+            "ways": {way: _told(ran) for way, ran in ways.items()},
             "at_work_seconds": [record["seconds"] for record in records],
             "computing_seconds": [record["computing_seconds"] for record in records],
             "skeleton_seconds": self.skeleton_seconds,
@@ -222,26 +231,26 @@ class Bench:
             "bars_missed": list(_missed(found)),
         }
 
-    def run(self, command: Sequence[str]) -> Ran:
-        """A process on as many cores as asked for; what it says is shown if it fails."""
+    def run(self, commands: Sequence[Sequence[str]], wells: Sequence[str]) -> Ran:
+        """Processes side by side, on as many cores as asked for, and what they cost. wells: that they write."""
         started = time.perf_counter()
+        with ThreadPoolExecutor(len(commands)) as threads:
+            usages = list(threads.map(self._process, commands))
+        seconds = time.perf_counter() - started
+        processor = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        peak = max(usage.ru_maxrss for usage in usages)
+        return Ran(self.megabytes(wells), seconds, processor, round(peak / 1024))
+
+    def _process(self, command: Sequence[str]) -> resource.struct_rusage:
+        """What a process used; what it says is shown if it fails."""
         with tempfile.TemporaryFile() as told:
-            with subprocess.Popen(
-                command, stdout=told, stderr=told, env=self._variables(), preexec_fn=self._pin
-            ) as one:
+            with subprocess.Popen(command, stdout=told, stderr=told, env=_variables(), preexec_fn=self._pin) as one:
                 _, status, usage = os.wait4(one.pid, 0)
                 one.returncode = os.waitstatus_to_exitcode(status)
-            seconds = time.perf_counter() - started
             if one.returncode:
                 told.seek(0)
-                sys.exit(f"{' '.join(command[:3])}: {told.read().decode(errors='replace')}")
-        return Ran(seconds, usage.ru_utime + usage.ru_stime, round(usage.ru_maxrss / 1024))
-
-    def _variables(self) -> dict[str, str]:
-        """All libraries keep to the cores."""
-        count = str(self.asked.cores)
-        threads = {f"{name}_NUM_THREADS": count for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC")}
-        return {**os.environ, **threads, "PYTHONPATH": str(PACKAGE.parent)}
+                raise SystemExit(f"{' '.join(command[:3])}: {told.read().decode(errors='replace')}")
+        return usage
 
     def _pin(self) -> None:
         if hasattr(os, "sched_setaffinity"):  # Linux
@@ -251,7 +260,7 @@ class Bench:
         """Take away what the ways wrote; disks are at rest when the next one starts."""
         for well in self.measurement.wells:
             shutil.rmtree(self.plate.paths.raw_well(well), ignore_errors=True)
-        for name in ("limit", "ngio.zarr"):
+        for name in ("limit", "ngio"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         os.sync()
 
@@ -279,11 +288,18 @@ def camera_images(shape: tuple[int, ...], count: int) -> Iterator[NDArray[np.uin
         yield np.roll(drawn, shift, axis=(1, 2)).reshape(shape)
 
 
+def _variables() -> dict[str, str]:
+    """All libraries keep to one thread."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC")}
+    return {**os.environ, **threads, "PYTHONPATH": str(PACKAGE.parent)}
+
+
 def _ratio(rounds: Sequence[Mapping[str, Ran]], way: str, what: str) -> float | None:
-    """Another way's seconds in ours; None where it was not run."""
+    """Another way's seconds for a megabyte in ours; None where it was not run."""
     if way not in rounds[0]:
         return None
-    return round(statistics.median(getattr(ran[way], what) / getattr(ran["ours"], what) for ran in rounds), 3)
+    costs = {name: [getattr(ran[name], what) / ran[name].megabytes for ran in rounds] for name in (way, "ours")}
+    return round(statistics.median(other / own for other, own in zip(costs[way], costs["ours"], strict=True)), 3)
 
 
 def _lengths(array: Path) -> dict[str, list[int]]:
@@ -301,9 +317,9 @@ def _shards(field: Path) -> dict[str, int]:
     return {str(path.relative_to(field)): path.stat().st_size for path in field.glob("[0-9]/c/**/*") if path.is_file()}
 
 
-def _told(ran: Sequence[Ran], megabytes: float) -> dict[str, Any]:
+def _told(ran: Sequence[Ran]) -> dict[str, Any]:
     return {
-        "mb_per_second": round(megabytes / statistics.median(one.seconds for one in ran), 1),
+        "mb_per_second": round(statistics.median(one.megabytes / one.seconds for one in ran), 1),
         "seconds": [round(one.seconds, 2) for one in ran],
         "processor_seconds": [round(one.processor, 2) for one in ran],
         "peak_mib": max(one.peak_mib for one in ran),

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -27,16 +25,16 @@ Place = tuple[int, ...]
 
 
 def main() -> None:
-    """Write all fields, `threads` at a time."""
+    """Write the fields of some wells."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("plan", type=Path, help="what `ingest.py` says of the plate")
     parser.add_argument("plate", type=Path, help="folder of the arrays to be written")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("wells", nargs="+", help="such as A/01")
     asked = parser.parse_args()
     plan = json.loads(asked.plan.read_text(encoding="utf-8"))
-    with ThreadPoolExecutor(asked.threads) as threads:
-        for _ in threads.map(partial(write_field, asked.plate, plan["arrays"]), plan["fields"]):
-            pass
+    for field in plan["fields"]:
+        if f"{field['row']}/{field['column']}" in asked.wells:
+            write_field(asked.plate, plan["arrays"], field)
 
 
 def write_field(plate: Path, arrays: Sequence[Mapping[str, Any]], field: Mapping[str, Any]) -> None:

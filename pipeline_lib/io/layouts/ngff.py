@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
 from pipeline_lib.core.wells import well_name
-from pipeline_lib.io.arrays import create_array
 from pipeline_lib.io.commit import committed
 from pipeline_lib.io.layouts.base import Image, Layout, Measurement
 from pipeline_lib.io.ngff import Channel, PlateInfo, display_metadata, image_metadata, plate_metadata, well_metadata
@@ -25,7 +25,7 @@ def write_field(raw: Path, plate: Measurement, well: str, field: int, image: Ima
     group = _store(raw, plate) / well_path(well) / str(field)
     height, width = image.shape[-2:]
     with committed(group) as temporary:
-        create_array(temporary / "0", image, tuple(_AXES), (1, 1, 1, height, width), shards=None)[:] = image
+        zarr.create_array(temporary / "0", data=image, chunks=(1, 1, 1, height, width), dimension_names=tuple(_AXES))
         write_group(temporary, {"ome": image_attributes(plate, well, field)})
     times, channels, planes = (range(size) for size in image.shape[:3])
     return [group / f"0/c/{t}/{c}/{z}/0/0" for c, t, z in product(channels, times, planes)]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline_lib.arrays.illumination import Illumination, correct, estimate, flattened, polynomial, shrunk
+from pipeline_lib.arrays.flat_field import estimate, shrunk
+from pipeline_lib.arrays.illumination import Illumination, correct, flattened, polynomial
 from pipeline_lib.core.manifest import Profile
 from pipeline_lib.synthesis import Optics, Population, draw_field
 
