@@ -10,7 +10,7 @@ NGIO := .ngio/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup demo test test-plates test-faults test-slurm test-kills fuzz check unit lock config bench bench-memory bench-bbbc013 \
-	bench-plan bench-ingest bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
+	bench-plan bench-ingest bench-montage bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
 	gpu-test gpu-bench gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
@@ -101,6 +101,9 @@ bench-plan: $(READY)  ## how long a dry run of 1, 20 and 100 plates of 384 wells
 
 bench-ingest: $(READY) $(NGIO)  ## what ingest costs: against the least it can cost, and against ngio (2 GB on disk, minutes)
 	python tests/bench/ingest.py
+
+bench-montage: $(READY)  ## wells put together from 9, 36 and 100 fields: peak memory and speed (12 GB on disk, minutes)
+	python tests/bench/montage.py
 
 bench-slurm: $(READY)  ## as root: what SLURM and Snakemake add to the work on 96 wells (starts a SLURM)
 	python tests/bench/overhead.py

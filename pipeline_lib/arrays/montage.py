@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.registration import phase_cross_correlation
 
+from pipeline_lib.core.compiled import compiled
 from pipeline_lib.core.layout import Place, Places
 
 Plane = NDArray[np.float32]
@@ -88,48 +89,63 @@ def settle(places: Places, comparisons: Iterable[Comparison]) -> Places:
     return {number: (float(y), float(x)) for number, (y, x) in zip(there, settled, strict=True)}
 
 
-def blend_weights(field: tuple[int, int]) -> Plane:
-    """(Y, X): how far a pixel lies from the nearest edge of its field, from 1; blends overlaps linearly."""
-    height, width = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in field)
-    return np.minimum.outer(height, width).astype(np.float32)
-
-
 def blended(
-    band: tuple[int, int, int], fields: Mapping[int, NDArray[Any]], corners: Mapping[int, tuple[int, int]]
-) -> tuple[Plane, NDArray[np.bool_]]:
-    """Rows of the image of a well, put together from its fields.
+    band: tuple[int, int, int],
+    fields: Mapping[int, NDArray[Any]],
+    corners: Mapping[int, tuple[int, int]],
+    fill: float = 0.0,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Rows of the image of a well, put together from its fields, which are blended linearly where they overlap.
+
+    A pixel counts by how far it lies from the nearest edge of its field.
 
     Args:
         band: First row, number of rows, and width of the image.
-        fields: Field -> (..., Y, X).
+        fields: Field -> (Z, Y, X); at least one.
         corners: Field -> (y, x) of its upper left pixel in the image; what lies outside is left out.
+        fill: What stands where no field is.
 
     Returns:
-        (..., rows, width), 0 where no field is; and where one is, (rows, width).
+        (Z, rows, width) in the number type of the fields, integers rounded; and where a field is, (rows, width).
     """
     top, rows, width = band
     some = next(iter(fields.values()))
-    weights = blend_weights((some.shape[-2], some.shape[-1]))
-    total = np.zeros((*some.shape[:-2], rows, width), np.float32)
+    total = np.zeros((len(some), rows, width), np.float32)
     weight = np.zeros((rows, width), np.float32)
     for number, image in fields.items():
-        inside, own = _parts(corners[number], image.shape[-2:], (top, rows, width))
-        total[..., inside[0], inside[1]] += weights[own] * image[..., own[0], own[1]]
-        weight[inside] += weights[own]
-    covered = weight > 0
-    total /= np.where(covered, weight, np.float32(1))
-    return total, covered
+        y, x = corners[number]
+        _lay(image, y - top, x, total, weight)
+    _divide(total, weight, fill)
+    mean = np.rint(total, out=total) if some.dtype.kind in "ui" else total
+    return mean.astype(some.dtype, copy=False), weight > 0
 
 
-def _parts(corner: tuple[int, int], field: tuple[int, ...], band: tuple[int, int, int]) -> tuple[Window, Window]:
-    """Where a field lies in a band, and which part of the field that is."""
-    top, rows, width = band
-    inside, own = [], []
-    for start, length, room in ((corner[0] - top, field[0], rows), (corner[1], field[1], width)):
-        first, last = min(max(start, 0), room), min(max(start + length, 0), room)
-        inside.append(slice(first, last))
-        own.append(slice(first - start, last - start))
-    return (inside[0], inside[1]), (own[0], own[1])
+@compiled
+def _lay(image: NDArray[Any], y: int, x: int, total: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
+    """Add a field (Z, Y, X) whose upper left pixel lies at (y, x) to weighted totals and to weights."""
+    depth, height, width = image.shape
+    left, right = max(0, -x), min(width, weight.shape[1] - x)
+    share = np.empty(width, np.float32)
+    for line in range(max(0, -y), min(height, weight.shape[0] - y)):
+        for column in range(width):
+            share[column] = min(line + 1, height - line, column + 1, width - column)
+        weights = weight[y + line, x + left : x + right]
+        for column in range(right - left):
+            weights[column] += share[left + column]
+        for z in range(depth):
+            pixels, totals = image[z, line, left:], total[z, y + line, x + left : x + right]
+            for column in range(right - left):
+                totals[column] += share[left + column] * pixels[column]
+
+
+@compiled
+def _divide(total: NDArray[np.float32], weight: NDArray[np.float32], fill: float) -> None:
+    """Turn weighted totals (Z, rows, width) into means; `fill` where nothing weighs."""
+    depth, rows, width = total.shape
+    for z in range(depth):
+        for y in range(rows):
+            for x in range(width):
+                total[z, y, x] = total[z, y, x] / weight[y, x] if weight[y, x] > 0 else fill
 
 
 def _least_squares(

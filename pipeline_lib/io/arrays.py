@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.io.shards import create_array, shard_places, write_shards
+from pipeline_lib.io.shards import ShardedArray, create_array, shard_places
 
 LARGEST_CHUNK = 1024  # pixels each way
 LARGEST_SHARD = 4096  # pixels each way
@@ -44,15 +44,16 @@ def write_array(path: Path, array: NDArray[Any], axes: str) -> None:
     Raises:
         OSError: The disk is full or has failed, or gives back something else than what was written.
     """
-    create_like(path, array.shape, array.dtype, axes)
-    write_shards(path, array, *stored_as(array.shape, axes, array.dtype.itemsize))
+    target = create_sharded(path, array.shape, array.dtype, axes)
+    target.write((0,) * array.ndim, array)
+    target.finish()
 
 
-def create_like(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str) -> None:
+def create_sharded(path: Path, shape: Lengths, dtype: np.dtype[Any], axes: str) -> ShardedArray:
     """Create an array as `write_array` does, whose pixels come later."""
     chunks, shards = stored_as(shape, axes, dtype.itemsize)
-    like = np.broadcast_to(np.zeros((), dtype), shape)
-    create_array(path, like, axes, chunks, shards)
+    create_array(path, np.broadcast_to(np.zeros((), dtype), shape), axes, chunks, shards)
+    return ShardedArray(path, shape, chunks, shards)
 
 
 def stored_as(shape: Sequence[int], axes: str, itemsize: int = CAMERA) -> tuple[Lengths, Lengths]:

@@ -10,37 +10,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_lib.io.arrays import create_like, stored_as
+from pipeline_lib.io.arrays import create_sharded, stored_as
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import image_axes, write_image_group
+from pipeline_lib.io.shards import ShardedArray
 
 FULL = "tczyx"
 
 
 @dataclass(frozen=True)
 class BandedImage:
-    """An image (T, C, Z, Y, X) of a well that is being written. shapes: of its levels, finest first."""
+    """An image (T, C, Z, Y, X) of a well that is being written. levels: its arrays, finest first."""
 
-    group: Path
     axes: str
-    shapes: tuple[tuple[int, ...], ...]
+    levels: tuple[ShardedArray, ...]
 
-    def write(self, level: int, time: int, top: int, band: NDArray[Any]) -> None:
-        """Write rows of a level at a time point: (C, Z, rows, X), from row `top` on.
+    def write(self, level: int, place: tuple[int, int, int], band: NDArray[Any]) -> None:
+        """Write rows (Z, rows, X) of a level: whole chunks, but for the last ones. place: time, channel, first row.
 
         Raises:
-            OSError: What is read back is not what was written.
+            OSError: The disk is full or has failed.
         """
-        import zarr
+        time, channel, top = place
+        corner = {"t": time, "c": channel, "z": 0, "y": top, "x": 0}
+        lengths = {"t": 1, "c": 1, **dict(zip("zyx", band.shape, strict=True))}
+        stored = band.reshape([lengths[axis] for axis in self.axes])
+        self.levels[level].write(tuple(corner[axis] for axis in self.axes), stored)
 
-        array = zarr.open_array(self.group / str(level), mode="r+", config={"write_empty_chunks": True})
-        rows = slice(top, top + band.shape[-2])
-        parts: dict[str, int | slice] = {"t": time, "c": slice(None), "z": slice(None), "y": rows, "x": slice(None)}
-        place = tuple(parts[axis] for axis in self.axes)
-        stored = band if "z" in self.axes else band[:, 0]
-        array[place] = stored
-        if not np.array_equal(np.asarray(array[place]), stored):
-            raise OSError(f"{self.group / str(level)}: what was read back is not what was written; check the disk")
+    def finish(self) -> None:
+        """Make all levels whole.
+
+        Raises:
+            OSError: The disk is full or has failed, or gives back something else than what was written.
+        """
+        for level in self.levels:
+            level.finish()
 
 
 def create_banded(well: Path, field: int, shape: Sequence[int], steps: Sequence[int], info: PlateInfo) -> BandedImage:
@@ -48,19 +52,18 @@ def create_banded(well: Path, field: int, shape: Sequence[int], steps: Sequence[
 
     steps: the pixel sizes of its levels, in pixels of the finest.
     """
-    group, axes = well / str(field), image_axes(info, planes=shape[2])
+    axes, dtype = image_axes(info, planes=shape[2]), np.dtype(info.dtype)
     write_image_group(well, field, axes, steps, info)
-    shapes = tuple((*shape[:3], *(-(-length // step) for length in shape[3:])) for step in steps)
-    for level, full in enumerate(shapes):
-        create_like(group / str(level), _stored_shape(full, axes), np.dtype(info.dtype), axes)
-    return BandedImage(group, axes, shapes)
+    shapes = [_stored_shape((*shape[:3], *(-(-length // step) for length in shape[3:])), axes) for step in steps]
+    group = well / str(field)
+    return BandedImage(axes, tuple(create_sharded(group / str(n), one, dtype, axes) for n, one in enumerate(shapes)))
 
 
 def bands(shape: Sequence[int], info: PlateInfo) -> Iterator[tuple[int, int]]:
-    """(first row, number of rows) of the bands in which a (T, C, Z, Y, X) image is written: whole shards each."""
+    """(first row, number of rows) of the bands in which a (T, C, Z, Y, X) image is written: a row of chunks each."""
     axes = image_axes(info, planes=shape[2])
-    _, shards = stored_as(_stored_shape(shape, axes), axes, np.dtype(info.dtype).itemsize)
-    rows, height = shards[axes.index("y")], shape[3]
+    chunks, _ = stored_as(_stored_shape(shape, axes), axes, np.dtype(info.dtype).itemsize)
+    rows, height = chunks[axes.index("y")], shape[3]
     yield from ((top, min(rows, height - top)) for top in range(0, height, rows))
 
 

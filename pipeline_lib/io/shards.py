@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
-from itertools import product
+from itertools import groupby, product, repeat
 from math import ceil
+from operator import floordiv, itemgetter, mod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -75,32 +76,83 @@ def write_shards(path: Path, array: NDArray[Any], chunks: Sequence[int], shards:
     Raises:
         OSError: The disk is full or has failed, or gives back something else than what was written.
     """
-    for place in shard_places(array.shape, shards):
-        file = path.joinpath("c", *map(str, place))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        checksum = _write_shard(file, _chunks_of(array, place, chunks, shards), chunks, _grid(chunks, shards))
-        if _checksum_of(file) != checksum:
-            raise OSError(f"{file}: what was read back is not what was written; check the disk")
+    target = ShardedArray(path, array.shape, chunks, shards)
+    target.write((0,) * array.ndim, array)
+    target.finish()
 
 
-def _write_shard(
-    file: Path, parts: Iterable[tuple[Place, NDArray[Any]]], chunks: Sequence[int], grid: tuple[int, ...]
-) -> int:
-    """Write one shard. Returns the CRC-32C of the whole file."""
-    codec = _codec()
-    index = np.full((*grid, 2), NO_CHUNK, "<u8")
-    offset = checksum = 0
-    with file.open("wb") as out:
-        for inner, pixels in parts:
-            packed = _with_checksum(codec.encode(_filled(pixels, chunks)))
-            out.writelines(packed)
-            checksum = reduce(google_crc32c.extend, packed, checksum)
-            length = sum(map(len, packed))
-            index[inner] = offset, length
-            offset += length
-        told = _with_checksum(index.tobytes())
-        out.writelines(told)
-    return reduce(google_crc32c.extend, told, checksum)
+class ShardedArray:
+    """An array whose metadata are in `path` and whose pixels come in blocks of whole chunks, in any order.
+
+    No file stays open, and nothing is kept but the indices of the shards. Those are written by `finish`.
+    """
+
+    def __init__(self, path: Path, shape: Sequence[int], chunks: Sequence[int], shards: Sequence[int]) -> None:
+        self._chunks = tuple(chunks)
+        self._grid = tuple(shard // chunk for chunk, shard in zip(chunks, shards, strict=True))
+        files = {place: path.joinpath("c", *map(str, place)) for place in shard_places(shape, shards)}
+        self._shards = {place: _Shard(file, self._grid) for place, file in files.items()}
+
+    def write(self, corner: Place, block: NDArray[Any]) -> None:
+        """Write a block whose first pixel lies at `corner`: whole chunks, but for those cut by the array's border.
+
+        Raises:
+            OSError: The disk is full or has failed.
+        """
+        for place, chunks in groupby(self._cut(corner, block), key=itemgetter(0)):
+            self._shards[place].append((inner, _filled(pixels, self._chunks)) for _, inner, pixels in chunks)
+
+    def finish(self) -> None:
+        """Make the shards whole, and read them back.
+
+        Raises:
+            OSError: The disk is full or has failed, or gives back something else than what was written.
+        """
+        for shard in self._shards.values():
+            shard.finish()
+
+    def _cut(self, corner: Place, block: NDArray[Any]) -> Iterator[tuple[Place, Place, NDArray[Any]]]:
+        """The chunks of a block: which shard, which of its chunks, and the pixels."""
+        for start in product(*map(range, repeat(0), block.shape, self._chunks)):
+            number = [(first + own) // chunk for first, own, chunk in zip(corner, start, self._chunks, strict=True)]
+            part = tuple(slice(own, own + chunk) for own, chunk in zip(start, self._chunks, strict=True))
+            yield tuple(map(floordiv, number, self._grid)), tuple(map(mod, number, self._grid)), block[part]
+
+
+class _Shard:
+    """A file that grows chunk by chunk. grid: how many chunks it has along each axis."""
+
+    def __init__(self, file: Path, grid: Place) -> None:
+        self._file = file
+        self._index = np.full((*grid, 2), NO_CHUNK, "<u8")
+        self._length = self._checksum = 0
+
+    def append(self, chunks: Iterable[tuple[Place, NDArray[Any]]]) -> None:
+        """Pack chunks and write them behind those that are there."""
+        codec = _codec()
+        with self._opened() as out:
+            for inner, pixels in chunks:
+                start = self._length
+                self._put(out, codec.encode(pixels))
+                self._index[inner] = start, self._length - start
+
+    def finish(self) -> None:
+        """Write the index and look back."""
+        with self._opened() as out:
+            self._put(out, self._index.tobytes())
+        if _checksum_of(self._file) != self._checksum:
+            raise OSError(f"{self._file}: what was read back is not what was written; check the disk")
+
+    def _opened(self) -> BinaryIO:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        return self._file.open("ab" if self._length else "wb")
+
+    def _put(self, out: BinaryIO, content: bytes) -> None:
+        """Write content and, behind it, its CRC-32C."""
+        parts = content, google_crc32c.value(content).to_bytes(4, "little")
+        out.writelines(parts)
+        self._length += sum(map(len, parts))
+        self._checksum = reduce(google_crc32c.extend, parts, self._checksum)
 
 
 def _checksum_of(file: Path) -> int:
@@ -110,20 +162,6 @@ def _checksum_of(file: Path) -> int:
         while piece := content.read(PIECE):
             checksum = google_crc32c.extend(checksum, piece)
     return checksum
-
-
-def _chunks_of(
-    array: NDArray[Any], place: Place, chunks: Sequence[int], shards: Sequence[int]
-) -> Iterator[tuple[Place, NDArray[Any]]]:
-    """The chunks of a shard that hold pixels of the array: which of the shard, and the pixels."""
-    for inner in product(*map(range, _grid(chunks, shards))):
-        corner = [
-            number * shard + index * chunk
-            for number, shard, index, chunk in zip(place, shards, inner, chunks, strict=True)
-        ]
-        if all(start < size for start, size in zip(corner, array.shape, strict=True)):
-            parts = (slice(start, start + chunk) for start, chunk in zip(corner, chunks, strict=True))
-            yield inner, array[tuple(parts)]
 
 
 def _filled(pixels: NDArray[Any], chunks: Sequence[int]) -> NDArray[Any]:
@@ -137,18 +175,8 @@ def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("<")
 
 
-def _grid(chunks: Sequence[int], shards: Sequence[int]) -> tuple[int, ...]:
-    """Chunks of a shard along each axis."""
-    return tuple(shard // chunk for chunk, shard in zip(chunks, shards, strict=True))
-
-
 def _codec() -> Any:
     """What the metadata say."""
     from numcodecs.blosc import BITSHUFFLE, Blosc  # type: ignore[import-untyped]
 
     return Blosc(**_BLOSC, shuffle=BITSHUFFLE)
-
-
-def _with_checksum(content: bytes) -> tuple[bytes, bytes]:
-    """The content, and its CRC-32C."""
-    return content, google_crc32c.value(content).to_bytes(4, "little")

@@ -26,7 +26,7 @@ from pipeline_lib.provenance import code_digest, fingerprint, peak_memory_mb, so
 from pipeline_lib.settings import Section
 from pipeline_lib.stages._folders import analyses_of
 
-WELLS_IN_HAND = 3  # one is read, one computed, one written
+HANDS = 3  # wells in hand at a time: one is read, one computed, one written
 TERMINATED = 128 + signal.SIGTERM
 NEARLY = 30  # seconds before a job's time limit from which on a request to end is taken for the limit
 
@@ -104,10 +104,12 @@ class StruckOut(DataTrouble):
         self.kind = strike.reason
 
 
-def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping[str, Any]] = dict) -> None:
+def make_current(
+    job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping[str, Any]] = dict, hands: int = HANDS
+) -> None:
     """Make every well of the job current and write the record.
 
-    about: what else the record says, asked for at the end.
+    about: what else the record says, asked for at the end. hands: wells in hand at a time.
 
     A well whose stored fingerprint is the wanted one is skipped. Trouble with a well's data quarantines it; any other
     exception fails the job, whose finished wells stay. While one well is computed, the next is read and the last one
@@ -119,20 +121,23 @@ def make_current(job: Job, work: WellWork[Any, Any], about: Callable[[], Mapping
     others = [analysis.claims(job.stage) for analysis in analyses_of(job.plate)]  # label images share a group
     with claimed(path, job.wells, job.limits.memory, others) as holder, _told_of_the_end(holder, job.limits):
         one = _OneWell(work, holder, Lock(), [])
-        outcomes = map(one.make, job.wells) if holder.claim.careful else _side_by_side(one.make, job.wells)
+        outcomes = _side_by_side(one.make, job.wells, 1 if holder.claim.careful else hands)
         wells = dict(_logged(job, outcomes))
         write_record(job, clock, {"wells": wells, "computing_seconds": round(sum(one.took), 2), **about()})
 
 
-def _side_by_side(make: Callable[[str], dict[str, Any]], wells: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The outcomes of wells, several of which are in hand at a time; after an exception no further one is begun."""
-    with ThreadPoolExecutor(WELLS_IN_HAND) as hands:
-        coming = [hands.submit(make, well) for well in wells]
+def _side_by_side(make: Callable[[str], dict[str, Any]], wells: Sequence[str], hands: int) -> Iterator[dict[str, Any]]:
+    """The outcomes of wells, so many of which are in hand at a time; after an exception no further one is begun."""
+    if hands == 1:
+        yield from map(make, wells)
+        return
+    with ThreadPoolExecutor(hands) as threads:
+        coming = [threads.submit(make, well) for well in wells]
         try:
             for outcome in coming:
                 yield outcome.result()
         finally:
-            hands.shutdown(wait=True, cancel_futures=True)
+            threads.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,33 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.arrays.montage import Comparison, blended, compare, neighbours, settle, shared_windows
-from pipeline_lib.arrays.normalise import to_dtype
 from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
+from pipeline_lib.core.errors import MissingImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout, Place, Places, corners
 from pipeline_lib.core.manifest import ImageFile
 from pipeline_lib.io.bands import BandedImage, bands, create_banded
 from pipeline_lib.io.commit import committed, sweep
 from pipeline_lib.io.plate import write_histograms, write_well
+from pipeline_lib.stages._job import HANDS
 from pipeline_lib.stages._layout import places_of_well, stage_positions
 from pipeline_lib.stages.ingest import Ingest
 
 IMAGE = 0  # the one image of a well
+ROOM = 768 * 2**20  # bytes for bands and the fields they are made of
+BLENDED = 16  # bytes of a pixel while it is blended, counted and written
 DIM = 1.0  # percentile of a field by which places without any field are filled
 
-Frame = NDArray[np.generic]
+Stack = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -47,42 +51,44 @@ class Placed:
 
 @dataclass(frozen=True)
 class Band:
-    """Rows of a well's image at a time point, before they are blended.
+    """Rows of one channel of a well's image at a time point, before they are blended.
 
-    frames: field -> (C, Z, Y, X), of the fields that reach into it; new: those of which no band before had any.
-    dim: of each channel, what places without any field are filled with.
+    frames: field -> (Z, Y, X), of the fields that reach into it; new: those of which no band before had any. dim: what
+    places without any field are filled with.
     """
 
     time: int
+    channel: int
     top: int
     rows: int
     placed: Mapping[int, Placed]
-    frames: Mapping[int, Frame]
+    frames: Mapping[int, Stack]
     new: tuple[int, ...]
-    dim: Sequence[float]
+    dim: float
 
 
 @dataclass(frozen=True)
 class BandMade:
-    """A band that can be written. image: (C, Z, rows, X); quality: field -> of each channel."""
+    """A band that can be written. image: (Z, rows, X); histogram: None without any field; quality: field -> told."""
 
     time: int
+    channel: int
     top: int
     placed: Mapping[int, Placed]
     image: NDArray[Any]
-    histograms: list[Histogram | None]
-    quality: Mapping[int, list[dict[str, Any]]]
+    histogram: Histogram | None
+    quality: Mapping[int, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """The second finest level of an image, made from its bands: finished rows, and those too few to be shrunk yet."""
+    """The second finest level of a channel, made from its bands: finished rows, and those too few to be shrunk yet."""
 
     done: tuple[NDArray[Any], ...] = ()
     rest: NDArray[Any] | None = None
 
     def and_then(self, band: NDArray[Any]) -> Coarse:
-        """With a further band (C, Z, rows, X) below."""
+        """With a further band (Z, rows, X) below."""
         rows = band if self.rest is None else np.concatenate([self.rest, band], axis=-2)
         whole = rows.shape[-2] // STEP * STEP
         done = (*self.done, shrink(rows[..., :whole, :], STEP)) if whole else self.done
@@ -101,6 +107,15 @@ class Montage:
     fields: Ingest
     layout: Layout
 
+    @property
+    def hands(self) -> int:
+        """How many wells are in hand at a time, so that the memory for their bands does not exceed `ROOM`."""
+        width, (height, _) = self.layout.canvas[1], self.layout.field
+        rows = max(rows for _, rows in bands(self._shape, self.fields.info))
+        read = (rows + 2 * height) * np.dtype(self.fields.info.dtype).itemsize
+        blended_rows = rows * BLENDED
+        return max(1, min(HANDS, ROOM // (width * self._shape[2] * (read + blended_rows))))
+
     def wanted(self, well: str) -> str:
         return self.fields.wanted(well)
 
@@ -113,23 +128,23 @@ class Montage:
     def read(self, well: str) -> Iterator[Band]:
         files = self.fields.complete(well)
         placed = self._placed(well, files)
-        for time in range(self.fields.info.times):
-            yield from self._bands(time, placed, [file for file in files if file.time == time])
+        for time, (number, channel) in product(range(self._shape[0]), enumerate(self.fields.manifest.channels)):
+            own = [file for file in files if (file.time, file.channel) == (time, channel)]
+            of_fields = {field: [file for file in own if file.field == field] for field in placed}
+            yield from self._bands(time, number, placed, of_fields)
 
     def compute(self, piece: Band) -> BandMade:
-        width = self.layout.canvas[1]
         where = {number: piece.placed[number].corner for number in piece.frames}
-        channels, planes = self._shape[1:3]
-        image = np.zeros((channels, planes, piece.rows, width), self.fields.info.dtype)
-        covered = np.zeros((piece.rows, width), np.bool_)
-        for channel in range(channels if piece.frames else 0):
-            some = {number: frame[channel] for number, frame in piece.frames.items()}
-            total, covered = blended((piece.top, piece.rows, width), some, where)
-            total[:, ~covered] = piece.dim[channel]
-            image[channel] = to_dtype(total, image.dtype)
-        seen = [histogram(channel.max(axis=0)[covered]) if covered.any() else None for channel in image]
+        width = self.layout.canvas[1]
+        if piece.frames:
+            image, covered = blended((piece.top, piece.rows, width), piece.frames, where, piece.dim)
+            seen = _flat(image)[covered]
+        else:
+            image = np.full((self._shape[2], piece.rows, width), piece.dim, self.fields.info.dtype)
+            seen = image[:0]
         told = {number: _quality(piece.frames[number]) for number in piece.new}
-        return BandMade(piece.time, piece.top, piece.placed, image, seen, told)
+        counted = histogram(seen) if seen.size else None
+        return BandMade(piece.time, piece.channel, piece.top, piece.placed, image, counted, told)
 
     def commit(self, well: str, made: Iterable[BandMade], wanted: str) -> Mapping[str, Any]:
         target = self.fields.job.plate.raw_well(well)
@@ -138,6 +153,7 @@ class Montage:
             steps = level_steps(*self.layout.canvas)
             image = create_banded(temporary, IMAGE, self._shape, steps, self.fields.info)
             counted, told = self._write(image, made)
+            image.finish()
             write_histograms(temporary, [counted])
             ours = {**self.fields.job.provenance(wanted), "fields": told}
             write_well(temporary, [IMAGE], ours)
@@ -145,21 +161,19 @@ class Montage:
         return {"fields": len(told), "megabytes": round(size / 1e6, 3)}
 
     def _write(self, image: BandedImage, made: Iterable[BandMade]) -> tuple[list[Histogram], list[dict[str, Any]]]:
-        """Write the bands as they come, and the coarser levels of each time point when its last band is written."""
+        """Write the bands as they come, and the coarser levels of a channel when its last band is written."""
         counted: list[list[Histogram]] = [[] for _ in range(self._shape[1])]
         told: dict[int, dict[str, Any]] = {}
         coarse = Coarse()
         for band in made:
-            image.write(0, band.time, band.top, band.image)
+            image.write(0, (band.time, band.channel, band.top), band.image)
             coarse = coarse.and_then(band.image)
-            for channel, of_band in zip(counted, band.histograms, strict=True):
-                channel += [of_band] if of_band else []
+            counted[band.channel] += [band.histogram] if band.histogram else []
             for number, seen in band.quality.items():
-                place = asdict(band.placed[number])
-                known = told.setdefault(number, {**place, "quality": [[] for _ in seen]})
-                known["quality"] = [[*before, now] for before, now in zip(known["quality"], seen, strict=True)]
+                new = {**asdict(band.placed[number]), "quality": [[] for _ in counted]}
+                told.setdefault(number, new)["quality"][band.channel].append(seen)
             if band.top + band.image.shape[-2] == self.layout.canvas[0]:
-                _write_coarse(image, band.time, coarse.whole())
+                _write_coarse(image, (band.time, band.channel), coarse.whole())
                 coarse = Coarse()
         return [merge(channel) for channel in counted], [told[number] for number in sorted(told)]
 
@@ -169,23 +183,31 @@ class Montage:
         info = self.fields.info
         return (info.times, len(info.channels), self.fields.depth, *self.layout.canvas)
 
-    def _bands(self, time: int, placed: Mapping[int, Placed], files: list[ImageFile]) -> Iterator[Band]:
-        """The bands of one time point from top to bottom; each field is read once, and let go below its last band."""
+    def _bands(
+        self, time: int, channel: int, placed: Mapping[int, Placed], files: Mapping[int, list[ImageFile]]
+    ) -> Iterator[Band]:
+        """The bands of a channel from top to bottom; each field is read once, and let go below its last band.
+
+        files: of each field, of this channel and time.
+        """
         tops = {number: one.corner[0] for number, one in placed.items()}
-        frames: dict[int, Frame] = {}
-        dim: Sequence[float] = ()
+        frames: dict[int, Stack] = {}
+        dim = float(np.percentile(self._stack(files[min(files)]), DIM, method="nearest"))
         height = self.layout.field[0]
         for top, rows in bands(self._shape, self.fields.info):
             reaching = [number for number, corner in tops.items() if corner < top + rows and corner + height > top]
-            new = [number for number in reaching if number not in frames]
+            new = tuple(number for number in reaching if number not in frames)
             kept = {number: frame for number, frame in frames.items() if number in reaching}
-            read = {number: self._frame(number, files) for number in new}
-            frames = {**kept, **read}
-            dim = dim or [float(np.percentile(channel, DIM)) for channel in next(iter(read.values()), ())]
-            yield Band(time, top, rows, placed, frames, tuple(new), dim)
+            frames = kept | {number: self._stack(files[number]) for number in new}
+            yield Band(time, channel, top, rows, placed, frames, new, dim)
 
-    def _frame(self, number: int, files: list[ImageFile]) -> Frame:
-        return self.fields.frame([file for file in files if file.field == number])
+    def _stack(self, files: Sequence[ImageFile]) -> Stack:
+        """The planes (Z, Y, X) of one channel of a field."""
+        depth, planes = self._shape[2], self.fields.stack(files)
+        if len(planes) not in (1, depth):
+            raise MissingImages(f"{files[0].path}: it has {len(planes)} planes of {depth}")
+        # A channel taken in one plane beside stacks belongs to all their planes.
+        return np.broadcast_to(planes, (depth, *planes.shape[1:]))
 
     def _placed(self, well: str, files: tuple[ImageFile, ...]) -> dict[int, Placed]:
         """Where each field lies, as its neighbours say."""
@@ -196,37 +218,45 @@ class Montage:
         return {n: Placed(n, told[n], places[n], pixels[n], stage[n]) for n in told}
 
     def _comparisons(self, told: Places, files: tuple[ImageFile, ...]) -> Iterator[Comparison]:
-        """Every two neighbours at the first time point. Of a field only what it shares with others is kept."""
+        """Every two neighbours at the first time point. Of a field, what it shares with those that follow is kept."""
         pairs = list(neighbours(told, self.layout.field))
         largest = self.fields.settings.montage.largest_move
         windows = {pair: shared_windows(told[pair[0]], told[pair[1]], self.layout.field) for pair in pairs}
-        parts: dict[tuple[tuple[int, int], int], NDArray[np.float32]] = {}
-        for number in told:
-            own = [(pair, side) for pair in pairs for side in (0, 1) if pair[side] == number]
-            if own:
-                plane = self._compared(number, files)
-                parts |= {(pair, side): plane[windows[pair][side]].astype(np.float32) for pair, side in own}
-        for pair in pairs:
-            first, second = pair
-            move, likeness = compare(parts[pair, 0], parts[pair, 1], largest)
-            steps = [round(told[second][axis] - told[first][axis]) + move[axis] for axis in (0, 1)]
-            yield Comparison(first, second, (steps[0], steps[1]), likeness)
+        parts: dict[tuple[int, int], NDArray[np.float32]] = {}
+        for number in sorted(told):
+            own = [pair for pair in pairs if number in pair]
+            if not own:
+                continue
+            plane = self._compared(number, files)
+            for first, second in own:
+                part = plane[windows[first, second][number == second]].astype(np.float32)
+                if number == first:
+                    parts[first, second] = part
+                    continue
+                move, likeness = compare(parts.pop((first, second)), part, largest)
+                steps = [round(told[second][axis] - told[first][axis]) + move[axis] for axis in (0, 1)]
+                yield Comparison(first, second, (steps[0], steps[1]), likeness)
 
-    def _compared(self, number: int, files: tuple[ImageFile, ...]) -> Frame:
+    def _compared(self, number: int, files: tuple[ImageFile, ...]) -> NDArray[Any]:
         """The plane (Y, X) of a field that is compared with those of its neighbours."""
         channel = self.fields.channel_id(self.fields.settings.montage.channel)
         stack = self.fields.stack([f for f in files if (f.field, f.time, f.channel) == (number, 0, channel)])
         return np.asarray(stack.max(axis=0))
 
 
-def _quality(frame: Frame) -> list[dict[str, Any]]:
-    """Of each channel of a field (C, Z, Y, X)."""
-    projected = frame.max(axis=1)
-    return [asdict(quality(channel, histogram(channel))) for channel in projected]
+def _quality(frame: Stack) -> dict[str, Any]:
+    """Of one channel of a field (Z, Y, X)."""
+    flat = _flat(frame)
+    return asdict(quality(flat, histogram(flat)))
 
 
-def _write_coarse(image: BandedImage, time: int, level: NDArray[Any]) -> None:
-    """Write all levels but the finest. level: the second finest, whole."""
-    for number in range(1, len(image.shapes)):
-        image.write(number, time, 0, level)
+def _flat(stack: Stack) -> NDArray[Any]:
+    """(Z, Y, X) projected along z."""
+    return np.asarray(stack[0] if len(stack) == 1 else stack.max(axis=0))
+
+
+def _write_coarse(image: BandedImage, place: tuple[int, int], level: NDArray[Any]) -> None:
+    """Write all levels of a channel but the finest. place: time, channel; level: the second finest, whole (Z, Y, X)."""
+    for number in range(1, len(image.levels)):
+        image.write(number, (*place, 0), level)
         level = shrink(level, STEP)

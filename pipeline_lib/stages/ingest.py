@@ -37,7 +37,7 @@ from pipeline_lib.io.plate import (
 from pipeline_lib.io.raw_images import copy_tables, describe_image, path_of, position_of, read_image, read_labels_beside
 from pipeline_lib.paths import labels_path
 from pipeline_lib.settings import IngestSettings
-from pipeline_lib.stages._job import Job, WellWork, make_current
+from pipeline_lib.stages._job import Job, make_current
 
 
 def ingest(job: Job) -> None:
@@ -45,13 +45,17 @@ def ingest(job: Job) -> None:
     assert isinstance(job.settings, IngestSettings)
     layout = read_layout(job.plate.raw)
     fields = Ingest(job, read_manifest(job.plate.manifest), read_info(job.plate.raw), job.settings, layout)
-    make_current(job, fields if layout is None else _montage(fields, layout))
+    if layout is None:
+        make_current(job, fields)
+    else:
+        _make_montages(job, fields, layout)
 
 
-def _montage(fields: Ingest, layout: Layout) -> WellWork[Any, Any]:
+def _make_montages(job: Job, fields: Ingest, layout: Layout) -> None:
     from pipeline_lib.stages._montage import Montage
 
-    return Montage(fields, layout)
+    montage = Montage(fields, layout)
+    make_current(job, montage, hands=montage.hands)
 
 
 IMPORTED = "imported"  # the analysis that label images belong to which came with the raw plate

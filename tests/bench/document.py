@@ -20,7 +20,7 @@ STAGES = ("image to labels", "image to flows", "flows to labels")
 
 def update_document() -> None:
     """Write the page anew from all results there are."""
-    parts = [HEAD, *_segmentation(), *_restoration(), *_memory(), *_ingest()]
+    parts = [HEAD, *_segmentation(), *_restoration(), *_memory(), *_ingest(), *_montage()]
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -91,6 +91,19 @@ def _ingest() -> Iterator[str]:
         yield f"| {name} | {way['mb_per_second']} | {min(way['processor_seconds'])} | {way['peak_mib']} |"
     yield f"\nThat is {ratios['of_limit']} of the limit (decode, compress, write, nothing else)"
     yield f"and {ratios['times_ngio']} times ngio."
+    yield ""
+
+
+def _montage() -> Iterator[str]:
+    path = RESULTS / "montage.json"
+    if not path.is_file():
+        return
+    found = _read(path)
+    yield "## Ingest of wells put together from overlapping fields\n"
+    yield f"{_machine(found)}; one process with one thread, {found['wells']} wells of {found['channels']} channels.\n"
+    yield "| fields of a well | image (Y, X) | MB/s | peak memory, MiB |\n|---|---|---|---|"
+    for run in found["runs"]:
+        yield f"| {run['fields']} | {tuple(run['image'])} | {run['mb_per_second']} | {run['peak_mib']} |"
     yield ""
 
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ class Bench:
             files[well, field] = layout.write_field(self.folder / "raw", self.measurement, well, field, image)
             for level, coarser in enumerate(pyramid(image[0, :, 0], shrink)[1:], 1):
                 np.save(self.folder / f"{number}.{level}.npy", coarser)
-        self.run([self._stage("skeleton", WHOLE_PLATE)], ())
+        side_by_side([stage_command(self.plate, "skeleton", WHOLE_PLATE)], 0)
         self.turn("ours")
         arrays = [_lengths(path) for path in sorted(self._our_field(*self.places[0]).glob("[0-9]"))]
         fields = [
@@ -169,21 +169,17 @@ class Bench:
     def turn(self, way: str) -> Ran:
         """One way, for all its wells."""
         wells = self.measurement.wells[: self.asked.ngio_wells] if way == "ngio" else self.measurement.wells
-        return self.run([self._command(way, number, share) for number, share in enumerate(self.shares(wells))], wells)
+        commands = [self._command(way, number, share) for number, share in enumerate(self.shares(wells))]
+        return side_by_side(commands, self.megabytes(wells))
 
     def _command(self, way: str, number: int, wells: Sequence[str]) -> list[str]:
         """The process of that number."""
         if way == "ours":
-            return [*self._stage("ingest", f"{number}"), "--wells", ",".join(wells)]
+            return [*stage_command(self.plate, "ingest", f"{number}"), "--wells", ",".join(wells)]
         plan, paths = str(self.folder / "plan.json"), [well_path(well) for well in wells]
         if way == "limit":
             return [sys.executable, str(HERE / "ingest_limit.py"), plan, str(self.folder / "limit"), *paths]
         return [self.asked.ngio, str(HERE / "ngio_write.py"), plan, str(self.folder / f"ngio/{number}.zarr"), *paths]
-
-    def _stage(self, stage: str, batch: str) -> list[str]:
-        settings, paths = self.plate.settings.ingest.to_json(), self.plate.paths
-        told = ("--plate", str(paths.folder), "--settings", settings, "--record", str(paths.record(stage, batch)))
-        return [sys.executable, "-m", "pipeline_lib", stage, *told]
 
     @property
     def skeleton_seconds(self) -> float:
@@ -231,31 +227,6 @@ class Bench:
             "bars_missed": list(_missed(found)),
         }
 
-    def run(self, commands: Sequence[Sequence[str]], wells: Sequence[str]) -> Ran:
-        """Processes side by side, on as many cores as asked for, and what they cost. wells: that they write."""
-        started = time.perf_counter()
-        with ThreadPoolExecutor(len(commands)) as threads:
-            usages = list(threads.map(self._process, commands))
-        seconds = time.perf_counter() - started
-        processor = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-        peak = max(usage.ru_maxrss for usage in usages)
-        return Ran(self.megabytes(wells), seconds, processor, round(peak / 1024))
-
-    def _process(self, command: Sequence[str]) -> resource.struct_rusage:
-        """What a process used; what it says is shown if it fails."""
-        with tempfile.TemporaryFile() as told:
-            with subprocess.Popen(command, stdout=told, stderr=told, env=_variables(), preexec_fn=self._pin) as one:
-                _, status, usage = os.wait4(one.pid, 0)
-                one.returncode = os.waitstatus_to_exitcode(status)
-            if one.returncode:
-                told.seek(0)
-                raise SystemExit(f"{' '.join(command[:3])}: {told.read().decode(errors='replace')}")
-        return usage
-
-    def _pin(self) -> None:
-        if hasattr(os, "sched_setaffinity"):  # Linux
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-self.asked.cores :])
-
     def clear(self) -> None:
         """Take away what the ways wrote; disks are at rest when the next one starts."""
         for well in self.measurement.wells:
@@ -275,6 +246,42 @@ class Bench:
         return self.plate.paths.raw_well(well) / str(field)
 
 
+def side_by_side(commands: Sequence[Sequence[str]], megabytes: float) -> Ran:
+    """Processes of one thread each, on a core each, and what they cost. megabytes: that they write."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(len(commands)) as threads:
+        usages = list(threads.map(partial(_process, cores=len(commands)), commands))
+    seconds = time.perf_counter() - started
+    processor = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Ran(megabytes, seconds, processor, round(max(usage.ru_maxrss for usage in usages) / 1024))
+
+
+def stage_command(plate: Plate, stage: str, batch: str) -> list[str]:
+    """What the rule of a stage of ingest runs."""
+    settings, paths = plate.settings.ingest.to_json(), plate.paths
+    told = ("--plate", str(paths.folder), "--settings", settings, "--record", str(paths.record(stage, batch)))
+    return [sys.executable, "-m", "pipeline_lib", stage, *told]
+
+
+def _process(command: Sequence[str], cores: int) -> resource.struct_rusage:
+    """What a process used; what it says is shown if it fails."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC")}
+    variables = {**os.environ, **threads, "PYTHONPATH": str(PACKAGE.parent)}
+    with tempfile.TemporaryFile() as told:
+        with subprocess.Popen(command, stdout=told, stderr=told, env=variables, preexec_fn=partial(_pin, cores)) as one:
+            _, status, usage = os.wait4(one.pid, 0)
+            one.returncode = os.waitstatus_to_exitcode(status)
+        if one.returncode:
+            told.seek(0)
+            raise SystemExit(f"{' '.join(command[:3])}: {told.read().decode(errors='replace')}")
+    return usage
+
+
+def _pin(cores: int) -> None:
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
+
+
 def camera_images(shape: tuple[int, ...], count: int) -> Iterator[NDArray[np.uint16]]:
     """Fields (T, C, Z, Y, X): soft blobs on a dark level with the noise of a camera, drawn once and moved about."""
     rng = np.random.default_rng(11)
@@ -286,12 +293,6 @@ def camera_images(shape: tuple[int, ...], count: int) -> Iterator[NDArray[np.uin
     for _ in range(count):
         shift = tuple(int(rng.integers(0, length)) for length in (height, width))
         yield np.roll(drawn, shift, axis=(1, 2)).reshape(shape)
-
-
-def _variables() -> dict[str, str]:
-    """All libraries keep to one thread."""
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLOSC")}
-    return {**os.environ, **threads, "PYTHONPATH": str(PACKAGE.parent)}
 
 
 def _ratio(rounds: Sequence[Mapping[str, Ran]], way: str, what: str) -> float | None:

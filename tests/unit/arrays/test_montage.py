@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline_lib.arrays.montage import Comparison, blend_weights, blended, compare, neighbours, settle, shared_windows
+from pipeline_lib.arrays.montage import Comparison, blended, compare, neighbours, settle, shared_windows
 from pipeline_lib.core.layout import Places, grid_places
 from pipeline_lib.synthesis import Optics, Population, draw_field
 
@@ -100,8 +100,16 @@ def test_a_picture_cut_apart_comes_back(rows: int) -> None:
 
 def test_overlaps_are_blended_linearly() -> None:
     """Two fields of 4 x 6 that share two columns: weights 2 : 1 and 1 : 2."""
-    fields = {0: np.zeros((4, 6), np.float32), 1: np.full((4, 6), 9, np.float32)}
-    found, covered = blended((0, 4, 10), fields, {0: (0, 0), 1: (0, 4)})
+    fields = {0: np.zeros((1, 4, 6), np.float32), 1: np.full((1, 4, 6), 9, np.float32)}
+    [found], covered = blended((0, 4, 10), fields, {0: (0, 0), 1: (0, 4)})
     assert covered.all()
     np.testing.assert_allclose(found[1, 3:7], [0, 3, 6, 9], rtol=1e-6)
-    assert blend_weights((3, 5)).tolist() == [[1, 1, 1, 1, 1], [1, 2, 2, 2, 1], [1, 1, 1, 1, 1]]
+
+
+def test_integers_are_rounded_and_gaps_filled() -> None:
+    """Columns of two fields that share two, where both weigh 1 and 2 or 2 and 1, and then a gap."""
+    fields = {0: np.full((2, 3, 6), 10, np.uint16), 1: np.full((2, 3, 6), 11, np.uint16)}
+    found, covered = blended((1, 1, 12), fields, {0: (0, -1), 1: (0, 3)}, fill=3)
+    assert found.dtype == np.uint16
+    assert found[0, 0].tolist() == found[1, 0].tolist() == [10, 10, 10, 10, 11, 11, 11, 11, 11, 3, 3, 3]
+    assert covered[0].tolist() == [True] * 9 + [False] * 3

@@ -12,7 +12,6 @@ from measurements import PLATE
 from numpy.typing import NDArray
 
 from pipeline_lib.core.manifest import ChannelFacts, PlateFacts
-from pipeline_lib.io import bands as bands_module
 from pipeline_lib.io.illumination import read_illumination
 from pipeline_lib.io.layouts import LAYOUTS
 from pipeline_lib.io.layouts.base import Measurement
@@ -131,13 +130,10 @@ def test_coarser_levels_and_histograms_are_those_of_the_image(tmp_path: Path) ->
 
 def test_bands_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Screen(tmp_path / "whole", times=2).run()
-
-    def narrow(shape: Any, _: Any) -> Any:
-        return ((top, min(37, shape[3] - top)) for top in range(0, shape[3], 37))
-
-    monkeypatch.setattr("pipeline_lib.stages._montage.bands", narrow)
+    monkeypatch.setattr("pipeline_lib.io.arrays.LARGEST_CHUNK", 37)
+    monkeypatch.setattr("pipeline_lib.io.arrays.LARGEST_SHARD", 80)
     cut = Screen(tmp_path / "cut", times=2).run()
-    assert bands_module.bands is not narrow
+    assert [len(list((plate.raw_well("A01") / "0" / "0").rglob("c/0/*/*/*"))) for plate in (whole, cut)] == [1, 9]
     for well in WELLS:
         for time in range(2):
             for level in range(2):
