@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.registration import phase_cross_correlation
 
+from pipeline_lib.arrays.normalise import to_dtype
 from pipeline_lib.core.compiled import compiled
 from pipeline_lib.core.layout import Place, Places
 
@@ -116,8 +117,9 @@ def blended(
         y, x = corners[number]
         _lay(image, y - top, x, total, weight)
     _divide(total, weight, fill)
-    mean = np.rint(total, out=total) if some.dtype.kind in "ui" else total
-    return mean.astype(some.dtype, copy=False), weight > 0
+    exact = some.dtype.kind in "ui" and some.dtype.itemsize <= 2  # means need no clipping, and floats hold them all
+    mean = np.rint(total, out=total).astype(some.dtype) if exact else to_dtype(total, some.dtype)
+    return mean, weight > 0
 
 
 @compiled

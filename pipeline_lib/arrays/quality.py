@@ -84,8 +84,8 @@ def saturation(channel: NDArray[np.generic]) -> float:
 def _sums(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float64]:
     """Four sums over a picture (Y, X), of what `focus` needs.
 
-    Of the squares under the mask of noise; and, after the Gaussian, of the values less that of the first pixel, of
-    their squares, and of the squares of the Laplacian, whose own sum is 0.
+    Of the squares under the mask of noise; and, after the Gaussian, of the values less the first of them, of the
+    squares of these, and of the squares of the Laplacian, whose own sum is 0.
     """
     height, width = picture.shape
     rows = np.empty((9, width), np.float32)  # of the picture, around the one that is filtered
@@ -93,7 +93,7 @@ def _sums(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float6
     down = np.empty(width + 8, np.float32)
     bent = np.empty(width + 2, np.float32)
     recent, sums = np.zeros((4, width), np.float32), np.zeros((4, width), np.float64)
-    first = np.float32(picture[0, 0])
+    first = np.float32(0)
     for y in range(-4, 4):
         _load(rows[y % 9], picture[_mirrored(y, height)])
     for y in range(height + 1):
@@ -107,6 +107,7 @@ def _sums(picture: NDArray[Any], taps: NDArray[np.float32]) -> NDArray[np.float6
             newest[:] = smooth[(y - 1) % 3]
         if y == 0:
             smooth[2] = newest
+            first = newest[1]
         else:
             _add(smooth[(y - 2) % 3], smooth[(y - 1) % 3], newest, first, recent[1:])
         if y % EXACT == 0 or y == height:

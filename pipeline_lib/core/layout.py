@@ -58,23 +58,22 @@ def grid_places(fields: Sequence[int], field: tuple[int, int], columns: int, ove
 
 
 def usual_places(wells: Sequence[Places]) -> Places:
-    """The median place of each field over wells, each well moved so that its fields lie about (0, 0) first."""
-    centred = [_about_zero(places) for places in wells]
-    numbers = sorted({number for places in centred for number in places})
+    """The median place of each field over wells, each moved onto the one that has most fields."""
+    most = max(wells, key=len)
+    moved = [_moved_onto(most, places) for places in wells]
+    numbers = sorted({number for places in moved for number in places})
     return {
         number: (
-            median(places[number][0] for places in centred if number in places),
-            median(places[number][1] for places in centred if number in places),
+            median(places[number][0] for places in moved if number in places),
+            median(places[number][1] for places in moved if number in places),
         )
         for number in numbers
     }
 
 
 def fitted(places: Places, layout: Layout) -> Places:
-    """A well's own places, moved as a whole so that they lie on the plate's layout as well as they can (medians)."""
-    shared = [number for number in places if number in layout.places]
-    moves = [median(layout.places[number][axis] - places[number][axis] for number in shared) for axis in (0, 1)]
-    return {number: (y + moves[0], x + moves[1]) for number, (y, x) in places.items()}
+    """A well's own places, moved as a whole so that they lie on the plate's layout as well as they can."""
+    return _moved_onto(layout.places, places)
 
 
 def corners(places: Places) -> dict[int, tuple[int, int]]:
@@ -92,6 +91,10 @@ def _common_fraction(values: Sequence[float]) -> float:
     return cmath.phase(turns) / (2 * cmath.pi)
 
 
-def _about_zero(places: Places) -> Places:
-    middle = [sum(place[axis] for place in places.values()) / len(places) for axis in (0, 1)]
-    return {number: (y - middle[0], x - middle[1]) for number, (y, x) in places.items()}
+def _moved_onto(others: Places, places: Places) -> Places:
+    """Places moved as a whole by the median distance of the fields that both have; without any, as they are."""
+    shared = [number for number in places if number in others]
+    if not shared:
+        return dict(places)
+    y, x = (median(others[number][axis] - places[number][axis] for number in shared) for axis in (0, 1))
+    return {number: (place[0] + y, place[1] + x) for number, place in places.items()}

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline_lib.arrays.pyramid import STEP
+from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.io.arrays import create_sharded, stored_as
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import image_axes, write_image_group
@@ -45,6 +47,44 @@ class BandedImage:
         """
         for level in self.levels:
             level.finish()
+
+
+class BandedChannel:
+    """One channel of an image at a time point, written from top to bottom, with its coarser levels.
+
+    Of each level, rows are kept until they fill a row of chunks.
+    """
+
+    def __init__(self, image: BandedImage, time: int, channel: int) -> None:
+        self._image, self._place = image, (time, channel)
+        self._tops = [0] * len(image.levels)
+        self._unwritten: list[NDArray[Any] | None] = [None] * len(image.levels)
+        self._unshrunk: list[NDArray[Any] | None] = [None] * len(image.levels)
+
+    def add(self, rows: NDArray[Any], *, last: bool, level: int = 0) -> None:
+        """Add the next rows (Z, rows, X) of a level. last: no more will follow.
+
+        Raises:
+            OSError: The disk is full or has failed.
+        """
+        height = self._image.levels[level].chunks[self._image.axes.index("y")]
+        ready, self._unwritten[level] = _split(self._unwritten[level], rows, 0 if last else height)
+        if ready.shape[1]:
+            self._image.write(level, (*self._place, self._tops[level]), ready)
+            self._tops[level] += ready.shape[1]
+        if level + 1 == len(self._image.levels):
+            return
+        ready, self._unshrunk[level] = _split(self._unshrunk[level], rows, 0 if last else STEP)
+        if ready.shape[1]:
+            self.add(shrink(ready, STEP), last=last, level=level + 1)
+
+
+def _split(before: NDArray[Any] | None, rows: NDArray[Any], unit: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Rows (Z, rows, X) so far, as many as are whole units, and the others; all of them where the unit is 0."""
+    together = rows if before is None else np.concatenate([before, rows], axis=1)
+    whole = together.shape[1] // unit * unit if unit else together.shape[1]
+    rest = together[:, whole:].copy() if whole < together.shape[1] else None
+    return together[:, :whole], rest
 
 
 def create_banded(well: Path, field: int, shape: Sequence[int], steps: Sequence[int], info: PlateInfo) -> BandedImage:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import reduce
 from itertools import groupby, product, repeat
 from math import ceil
 from operator import floordiv, itemgetter, mod
 from pathlib import Path
 from typing import Any, BinaryIO
+from zlib import crc32
 
 import google_crc32c
 import numpy as np
@@ -84,11 +84,12 @@ def write_shards(path: Path, array: NDArray[Any], chunks: Sequence[int], shards:
 class ShardedArray:
     """An array whose metadata are in `path` and whose pixels come in blocks of whole chunks, in any order.
 
-    No file stays open, and nothing is kept but the indices of the shards. Those are written by `finish`.
+    No file stays open, and nothing is kept but the indices of the shards. Those are written by `finish`. chunks: their
+    lengths.
     """
 
     def __init__(self, path: Path, shape: Sequence[int], chunks: Sequence[int], shards: Sequence[int]) -> None:
-        self._chunks = tuple(chunks)
+        self.chunks = tuple(chunks)
         self._grid = tuple(shard // chunk for chunk, shard in zip(chunks, shards, strict=True))
         files = {place: path.joinpath("c", *map(str, place)) for place in shard_places(shape, shards)}
         self._shards = {place: _Shard(file, self._grid) for place, file in files.items()}
@@ -97,10 +98,13 @@ class ShardedArray:
         """Write a block whose first pixel lies at `corner`: whole chunks, but for those cut by the array's border.
 
         Raises:
+            ValueError: The corner is not that of a chunk.
             OSError: The disk is full or has failed.
         """
+        if any(map(mod, corner, self.chunks)):
+            raise ValueError(f"a block at {tuple(corner)} does not begin with a chunk of {self.chunks}")
         for place, chunks in groupby(self._cut(corner, block), key=itemgetter(0)):
-            self._shards[place].append((inner, _filled(pixels, self._chunks)) for _, inner, pixels in chunks)
+            self._shards[place].append((inner, _filled(pixels, self.chunks)) for _, inner, pixels in chunks)
 
     def finish(self) -> None:
         """Make the shards whole, and read them back.
@@ -113,9 +117,9 @@ class ShardedArray:
 
     def _cut(self, corner: Place, block: NDArray[Any]) -> Iterator[tuple[Place, Place, NDArray[Any]]]:
         """The chunks of a block: which shard, which of its chunks, and the pixels."""
-        for start in product(*map(range, repeat(0), block.shape, self._chunks)):
-            number = [(first + own) // chunk for first, own, chunk in zip(corner, start, self._chunks, strict=True)]
-            part = tuple(slice(own, own + chunk) for own, chunk in zip(start, self._chunks, strict=True))
+        for start in product(*map(range, repeat(0), block.shape, self.chunks)):
+            number = [(first + own) // chunk for first, own, chunk in zip(corner, start, self.chunks, strict=True)]
+            part = tuple(slice(own, own + chunk) for own, chunk in zip(start, self.chunks, strict=True))
             yield tuple(map(floordiv, number, self._grid)), tuple(map(mod, number, self._grid)), block[part]
 
 
@@ -152,15 +156,19 @@ class _Shard:
         parts = content, google_crc32c.value(content).to_bytes(4, "little")
         out.writelines(parts)
         self._length += sum(map(len, parts))
-        self._checksum = reduce(google_crc32c.extend, parts, self._checksum)
+        for part in parts:
+            self._checksum = crc32(part, self._checksum)
 
 
 def _checksum_of(file: Path) -> int:
-    """The CRC-32C of a file, read piece by piece; that of nothing where it is gone."""
+    """The CRC-32 of a file, read piece by piece; that of nothing where it is gone.
+
+    Not its CRC-32C: of contents that are followed by theirs, that tells no more than how long they are.
+    """
     checksum = 0
     with suppress(FileNotFoundError), file.open("rb") as content:
         while piece := content.read(PIECE):
-            checksum = google_crc32c.extend(checksum, piece)
+            checksum = crc32(piece, checksum)
     return checksum
 
 

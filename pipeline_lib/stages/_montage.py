@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.arrays.montage import Comparison, blended, compare, neighbours, settle, shared_windows
-from pipeline_lib.arrays.pyramid import STEP, level_steps
+from pipeline_lib.arrays.pyramid import level_steps
 from pipeline_lib.arrays.quality import quality
-from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.errors import MissingImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout, Place, Places, corners
 from pipeline_lib.core.manifest import ImageFile
-from pipeline_lib.io.bands import BandedImage, bands, create_banded
+from pipeline_lib.io.bands import BandedChannel, BandedImage, bands, create_banded
 from pipeline_lib.io.commit import committed, sweep
 from pipeline_lib.io.plate import write_histograms, write_well
 from pipeline_lib.stages._job import HANDS
@@ -81,26 +80,6 @@ class BandMade:
 
 
 @dataclass(frozen=True)
-class Coarse:
-    """The second finest level of a channel, made from its bands: finished rows, and those too few to be shrunk yet."""
-
-    done: tuple[NDArray[Any], ...] = ()
-    rest: NDArray[Any] | None = None
-
-    def and_then(self, band: NDArray[Any]) -> Coarse:
-        """With a further band (Z, rows, X) below."""
-        rows = band if self.rest is None else np.concatenate([self.rest, band], axis=-2)
-        whole = rows.shape[-2] // STEP * STEP
-        done = (*self.done, shrink(rows[..., :whole, :], STEP)) if whole else self.done
-        return Coarse(done, rows[..., whole:, :])
-
-    def whole(self) -> NDArray[Any]:
-        """The level, when no band follows."""
-        rest = [] if self.rest is None or not self.rest.shape[-2] else [shrink(self.rest, STEP)]
-        return np.concatenate([*self.done, *rest], axis=-2)
-
-
-@dataclass(frozen=True)
 class Montage:
     """How a well is put together and committed. fields: how its fields are read."""
 
@@ -109,7 +88,7 @@ class Montage:
 
     @property
     def hands(self) -> int:
-        """How many wells are in hand at a time, so that the memory for their bands does not exceed `ROOM`."""
+        """How many wells are in hand at a time: at least one, more while their bands and planes along z fit `ROOM`."""
         width, (height, _) = self.layout.canvas[1], self.layout.field
         rows = max(rows for _, rows in bands(self._shape, self.fields.info))
         read = (rows + 2 * height) * np.dtype(self.fields.info.dtype).itemsize
@@ -161,21 +140,18 @@ class Montage:
         return {"fields": len(told), "megabytes": round(size / 1e6, 3)}
 
     def _write(self, image: BandedImage, made: Iterable[BandMade]) -> tuple[list[Histogram], list[dict[str, Any]]]:
-        """Write the bands as they come, and the coarser levels of a channel when its last band is written."""
+        """Write the bands as they come. Returns the channels' histograms, and what is told of the fields."""
         counted: list[list[Histogram]] = [[] for _ in range(self._shape[1])]
         told: dict[int, dict[str, Any]] = {}
-        coarse = Coarse()
         for band in made:
-            image.write(0, (band.time, band.channel, band.top), band.image)
-            coarse = coarse.and_then(band.image)
+            if band.top == 0:
+                channel = BandedChannel(image, band.time, band.channel)
+            channel.add(band.image, last=band.top + band.image.shape[1] == self.layout.canvas[0])
             counted[band.channel] += [band.histogram] if band.histogram else []
             for number, seen in band.quality.items():
                 new = {**asdict(band.placed[number]), "quality": [[] for _ in counted]}
                 told.setdefault(number, new)["quality"][band.channel].append(seen)
-            if band.top + band.image.shape[-2] == self.layout.canvas[0]:
-                _write_coarse(image, (band.time, band.channel), coarse.whole())
-                coarse = Coarse()
-        return [merge(channel) for channel in counted], [told[number] for number in sorted(told)]
+        return [merge(histograms) for histograms in counted], [told[number] for number in sorted(told)]
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
@@ -191,15 +167,17 @@ class Montage:
         files: of each field, of this channel and time.
         """
         tops = {number: one.corner[0] for number, one in placed.items()}
-        frames: dict[int, Stack] = {}
-        dim = float(np.percentile(self._stack(files[min(files)]), DIM, method="nearest"))
-        height = self.layout.field[0]
+        highest = min(tops, key=lambda number: tops[number])
+        frames = {highest: self._stack(files[highest])}
+        dim = float(np.percentile(frames[highest], DIM, method="nearest"))
+        height, seen = self.layout.field[0], set[int]()
         for top, rows in bands(self._shape, self.fields.info):
             reaching = [number for number, corner in tops.items() if corner < top + rows and corner + height > top]
-            new = tuple(number for number in reaching if number not in frames)
-            kept = {number: frame for number, frame in frames.items() if number in reaching}
-            frames = kept | {number: self._stack(files[number]) for number in new}
-            yield Band(time, channel, top, rows, placed, frames, new, dim)
+            new = tuple(number for number in reaching if number not in seen)
+            seen.update(new)
+            kept = {n: frame for n, frame in frames.items() if n in reaching or n not in seen}
+            frames = kept | {number: self._stack(files[number]) for number in new if number not in kept}
+            yield Band(time, channel, top, rows, placed, {n: frames[n] for n in reaching}, new, dim)
 
     def _stack(self, files: Sequence[ImageFile]) -> Stack:
         """The planes (Z, Y, X) of one channel of a field."""
@@ -218,22 +196,23 @@ class Montage:
         return {n: Placed(n, told[n], places[n], pixels[n], stage[n]) for n in told}
 
     def _comparisons(self, told: Places, files: tuple[ImageFile, ...]) -> Iterator[Comparison]:
-        """Every two neighbours at the first time point. Of a field, what it shares with those that follow is kept."""
+        """Every two neighbours at the first time point. What a field shares with others is kept until they come."""
         pairs = list(neighbours(told, self.layout.field))
         largest = self.fields.settings.montage.largest_move
         windows = {pair: shared_windows(told[pair[0]], told[pair[1]], self.layout.field) for pair in pairs}
         parts: dict[tuple[int, int], NDArray[np.float32]] = {}
-        for number in sorted(told):
+        for number in sorted(told, key=lambda number: told[number]):
             own = [pair for pair in pairs if number in pair]
             if not own:
                 continue
             plane = self._compared(number, files)
             for first, second in own:
                 part = plane[windows[first, second][number == second]].astype(np.float32)
-                if number == first:
+                other = parts.pop((first, second), None)
+                if other is None:
                     parts[first, second] = part
                     continue
-                move, likeness = compare(parts.pop((first, second)), part, largest)
+                move, likeness = compare(*((other, part) if number == second else (part, other)), largest)
                 steps = [round(told[second][axis] - told[first][axis]) + move[axis] for axis in (0, 1)]
                 yield Comparison(first, second, (steps[0], steps[1]), likeness)
 
@@ -253,10 +232,3 @@ def _quality(frame: Stack) -> dict[str, Any]:
 def _flat(stack: Stack) -> NDArray[Any]:
     """(Z, Y, X) projected along z."""
     return np.asarray(stack[0] if len(stack) == 1 else stack.max(axis=0))
-
-
-def _write_coarse(image: BandedImage, place: tuple[int, int], level: NDArray[Any]) -> None:
-    """Write all levels of a channel but the finest. place: time, channel; level: the second finest, whole (Z, Y, X)."""
-    for number in range(1, len(image.levels)):
-        image.write(number, (*place, 0), level)
-        level = shrink(level, STEP)

@@ -17,7 +17,7 @@ from pipeline_lib.arrays.projection import projected
 from pipeline_lib.arrays.pyramid import level_steps, pyramid
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink, shrink_labels
-from pipeline_lib.core.errors import FaultyWell, MissingImages, NoImages, UnequalImages
+from pipeline_lib.core.errors import DataTrouble, FaultyWell, MissingImages, NoImages, UnequalImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout
 from pipeline_lib.core.manifest import ImageFile, Manifest
@@ -81,9 +81,18 @@ class Ingest:
         """Planes that are kept of every field."""
         if self.settings.projection != "keep":
             return 1
-        first = self.manifest.files[0]
-        pages = describe_image(self.manifest, first).shape[0] if first.page is None else 1
-        return len({file.z for file in self.manifest.files}) * pages
+        return len({file.z for file in self.manifest.files}) * self._pages()
+
+    def _pages(self) -> int:
+        """Planes of a file of the plate, as the first that can be read has them; 1 if none can."""
+        for file in self.manifest.files:
+            if file.page is not None:
+                return 1
+            try:
+                return describe_image(self.manifest, file).shape[0]
+            except DataTrouble:
+                continue
+        return 1
 
     def channel_id(self, name: str | None) -> str:
         """The id of the channel with this name; of the first one for None."""

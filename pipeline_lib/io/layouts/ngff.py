@@ -25,7 +25,13 @@ def write_field(raw: Path, plate: Measurement, well: str, field: int, image: Ima
     group = _store(raw, plate) / well_path(well) / str(field)
     height, width = image.shape[-2:]
     with committed(group) as temporary:
-        zarr.create_array(temporary / "0", data=image, chunks=(1, 1, 1, height, width), dimension_names=tuple(_AXES))
+        zarr.create_array(
+            temporary / "0",
+            data=image,
+            chunks=(1, 1, 1, height, width),
+            dimension_names=tuple(_AXES),
+            config={"write_empty_chunks": True},
+        )
         write_group(temporary, {"ome": image_attributes(plate, well, field)})
     times, channels, planes = (range(size) for size in image.shape[:3])
     return [group / f"0/c/{t}/{c}/{z}/0/0" for c, t, z in product(channels, times, planes)]

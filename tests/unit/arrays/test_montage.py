@@ -106,6 +106,21 @@ def test_overlaps_are_blended_linearly() -> None:
     np.testing.assert_allclose(found[1, 3:7], [0, 3, 6, 9], rtol=1e-6)
 
 
+def test_a_pixel_counts_by_its_distance_from_the_nearest_edge() -> None:
+    """Two fields of 5 x 6, the second two rows down and three columns to the right; weights counted by hand."""
+    fields = {0: np.zeros((1, 5, 6), np.float32), 1: np.full((1, 5, 6), 6, np.float32)}
+    [found], _ = blended((0, 7, 9), fields, {0: (0, 0), 1: (2, 3)})
+    first, second = np.array([[3, 2, 1], [2, 2, 1], [1, 1, 1]]), np.array([[1, 1, 1], [1, 2, 2], [1, 2, 3]])
+    np.testing.assert_allclose(found[2:5, 3:6], 6 * second / (first + second), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int32"])
+def test_the_brightest_pixels_of_long_integers_stay_bright(dtype: str) -> None:
+    most = np.iinfo(dtype).max
+    found, _ = blended((0, 3, 3), {0: np.full((1, 3, 3), most, dtype)}, {0: (0, 0)})
+    assert (found == most).all()
+
+
 def test_integers_are_rounded_and_gaps_filled() -> None:
     """Columns of two fields that share two, where both weigh 1 and 2 or 2 and 1, and then a gap."""
     fields = {0: np.full((2, 3, 6), 10, np.uint16), 1: np.full((2, 3, 6), 11, np.uint16)}

@@ -50,6 +50,13 @@ def test_rounding_moves_no_field_by_a_pixel_against_all(of_well: dict[int, tuple
         assert max(moved) - min(moved) <= 1.0001
 
 
+def test_a_well_without_some_fields_does_not_move_the_others() -> None:
+    """Two wells of a 2 x 2 grid, one without its first row; a third has one field that no other has."""
+    grid = {0: (0.0, 0.0), 1: (0.0, 10.0), 2: (10.0, 0.0), 3: (10.0, 10.0)}
+    assert usual_places([{2: (17.0, 7.0), 3: (17.0, 17.0)}, grid]) == grid
+    assert usual_places([grid, {4: (20.0, 0.0)}]) == {**grid, 4: (20.0, 0.0)}
+
+
 def test_the_usual_places_are_medians_over_wells() -> None:
     wells = [{0: (0.0, 0.0), 1: (0.0, 10.0)}, {0: (5.0, 5.0), 1: (5.0, 15.0)}, {0: (0.0, 0.0), 1: (2.0, 14.0)}]
     found = usual_places(wells)

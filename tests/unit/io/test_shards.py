@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from pipeline_lib.io.arrays import write_array
-from pipeline_lib.io.shards import create_array, write_shards
+from pipeline_lib.io.shards import ShardedArray, create_array, write_shards
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "float32")
 AXIS = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3))  # size, chunk, chunks of a shard
@@ -99,7 +100,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes | Non
 
 
 def test_no_altered_byte_is_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every third byte of a shard in turn: its chunks, its index and the checksums."""
+    """Every third byte of a shard in turn: of its chunks, its index and the checksums."""
     image = random((2, 9, 11))
     write_array(tmp_path / "sound", image, "cyx")
     [length] = files(tmp_path / "sound").values()
@@ -108,6 +109,39 @@ def test_no_altered_byte_is_overlooked(tmp_path: Path, monkeypatch: pytest.Monke
             spoil(patched, partial(flipped, place=place))
             with pytest.raises(OSError, match="what was read back is not what was written; check the disk"):
                 write_array(tmp_path / "0", image, "cyx")
+
+
+def test_chunks_that_changed_places_are_not_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is followed by its own checksum and is as long as the other; so is another array of noise."""
+    noise = np.random.default_rng(0).integers(0, 65536, (2, 64, 64)).astype(np.uint16)
+    write_array(tmp_path / "other", noise[::-1].copy(), "cyx")
+    swapped = (tmp_path / "other" / "c/0/0/0").read_bytes()
+    write_array(tmp_path / "sound", noise, "cyx")
+    assert files(tmp_path / "sound") == files(tmp_path / "other")
+    spoil(monkeypatch, lambda _: swapped)
+    with pytest.raises(OSError, match="what was read back is not what was written"):
+        write_array(tmp_path / "0", noise, "cyx")
+
+
+def test_a_block_begins_with_a_chunk(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a block at \(0, 3\) does not begin with a chunk of \(4, 4\)"):
+        ShardedArray(tmp_path, (8, 8), (4, 4), (8, 8)).write((0, 3), random((4, 4)))
+
+
+@given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), chunk=st.integers(1, 4), order=st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_blocks_may_come_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, shape: Lengths, chunk: int, order: Random
+) -> None:
+    path, image = tmp_path_factory.mktemp("array"), random(shape)
+    create_array(path, image, "yx", (chunk, chunk), (2 * chunk, 2 * chunk))
+    target = ShardedArray(path, shape, (chunk, chunk), (2 * chunk, 2 * chunk))
+    tops = list(range(0, shape[0], chunk))
+    order.shuffle(tops)
+    for top in tops:
+        target.write((top, 0), image[top : top + chunk])
+    target.finish()
+    np.testing.assert_array_equal(zarr.open_array(path, mode="r")[...], image)
 
 
 @pytest.mark.parametrize("left", [0, 1, 4, 100, -1])

@@ -12,6 +12,7 @@ from measurements import PLATE
 from numpy.typing import NDArray
 
 from pipeline_lib.core.manifest import ChannelFacts, PlateFacts
+from pipeline_lib.io.arrays import read_array
 from pipeline_lib.io.illumination import read_illumination
 from pipeline_lib.io.layouts import LAYOUTS
 from pipeline_lib.io.layouts.base import Measurement
@@ -50,26 +51,28 @@ def jitter(well: str) -> dict[int, tuple[int, int]]:
 class Screen:
     """Two wells of 3 x 3 fields whose true places differ a little from those the index tells."""
 
-    def __init__(self, folder: Path, times: int = 1, **settings: Any) -> None:
+    def __init__(self, folder: Path, times: int = 1, depth: int = 1, **settings: Any) -> None:
         self.raw, self.plate = folder / "raw", PlatePaths(folder / "results" / "P1")
         positions = tuple((float(row * STEP * PIXEL), float(column * STEP * PIXEL)) for row, column in GRID)
         self.measurement = Measurement(
             "P1", 8, 12, WELLS, (ChannelFacts("DNA"), ChannelFacts("GFP")), PlateFacts(pixel_size=PIXEL),
-            positions, (times, 2, 1, SIDE, SIDE), "uint16",
+            positions, (times, 2, depth, SIDE, SIDE), "uint16",
         )  # fmt: skip
         self.settings = IngestSettings(fields="montage", **settings)
         layout = LAYOUTS["cellvoyager"]
         self.files = {
-            (well, n): layout.write_field(self.raw, self.measurement, well, n, self.field(well, n, times))
+            (well, n): layout.write_field(self.raw, self.measurement, well, n, self.field(well, n, times, depth))
             for well in WELLS for n in range(9)
         }  # fmt: skip
         layout.write_index(self.raw, self.measurement)
 
-    def field(self, well: str, number: int, times: int = 1) -> NDArray[np.uint16]:
+    def field(self, well: str, number: int, times: int = 1, depth: int = 1) -> NDArray[np.uint16]:
+        """(T, C, Z, Y, X); every plane is darker by 10 than the one before."""
         (row, column), (dy, dx) = GRID[number], jitter(well)[number]
         y, x = 20 + row * STEP + dy, 20 + column * STEP + dx
-        cut = [[scene(well, c, t)[None, y : y + SIDE, x : x + SIDE] for c in range(2)] for t in range(times)]
-        return np.array(cut)
+        cut = [[scene(well, c, t)[y : y + SIDE, x : x + SIDE] for c in range(2)] for t in range(times)]
+        planes = [np.add(cut, np.uint16(10 * (depth - 1 - z))) for z in range(depth)]
+        return np.stack(planes, axis=2).astype(np.uint16)
 
     def job(self, stage: str) -> Job:
         return Job(stage, self.plate, self.settings, self.plate.record(stage, "x"), WELLS)
@@ -140,7 +143,47 @@ def test_bands_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
                 np.testing.assert_array_equal(
                     read_field(whole.raw, well, 0, time, level), read_field(cut.raw, well, 0, time, level)
                 )
-        np.testing.assert_array_equal(*(read_histograms(p.raw, well)[0][0].counts for p in (whole, cut)))
+        ([one], [other]) = (read_histograms(plate.raw, well) for plate in (whole, cut))
+        for of_whole, of_cut in zip(one, other, strict=True):
+            np.testing.assert_array_equal(of_whole.counts, of_cut.counts)
+        told, told_of_cut = (read_attributes(p.raw_well(well))[OURS]["fields"] for p in (whole, cut))
+        assert told == told_of_cut
+
+
+def test_a_well_without_its_first_row_of_fields_is_dim_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bands that no field reaches come before the first field is read for one."""
+    monkeypatch.setattr("pipeline_lib.io.arrays.LARGEST_CHUNK", 20)
+    screen = Screen(tmp_path, montage={"largest_move": 0})
+    for number in range(3):
+        for path in screen.files["B03", number]:
+            path.unlink()
+    [index] = screen.raw.rglob("MeasurementData.mlf")
+    lines = index.read_text(encoding="utf-8").splitlines(keepends=True)
+    gone = {path.name for number in range(3) for path in screen.files["B03", number]}
+    index.write_text("".join(line for line in lines if not any(name in line for name in gone)), encoding="utf-8")
+    plate = screen.run()
+    there, whole = read_field(plate.raw, "B03", 0), read_field(plate.raw, "A01", 0)
+    assert there.shape == whole.shape
+    for channel in range(2):
+        value = there[channel, 0, 0]
+        assert (there[channel, : STEP - 5] == value).all()
+        assert value == np.percentile(screen.field("B03", 3)[0, channel], 1.0, method="nearest")
+    assert [told["field"] for told in read_attributes(plate.raw_well("B03"))[OURS]["fields"]] == list(range(3, 9))
+    assert there[:, STEP + 5 :].std() > 100
+
+
+def test_planes_are_kept_if_asked_even_where_the_first_file_is_damaged(tmp_path: Path) -> None:
+    screen = Screen(tmp_path, depth=3, projection="keep")
+    screen.files["A01", 0][0].write_bytes(b"II*\0")
+    plate = screen.run()
+    outcomes = read_json(plate.record("ingest", "x"))["wells"]
+    assert {well: outcome["status"] for well, outcome in outcomes.items()} == {"A01": "quarantined", "B03": "done"}
+    planes = read_array(plate.raw_well("B03") / "0" / "0")
+    assert planes.shape[:2] == (2, 3)
+    flat, _ = shown(plate, "B03")
+    np.testing.assert_array_equal(planes.max(axis=1)[:, 5:-5, 5:-5], flat)
+    inside = planes[..., 5:-5, 5:-5].astype(int)
+    np.testing.assert_allclose(inside[:, 0] - inside[:, 2], 20, atol=1)
 
 
 def test_a_well_with_a_damaged_field_is_set_aside_alone(tmp_path: Path) -> None:
