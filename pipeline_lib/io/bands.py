@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_lib.arrays.pyramid import STEP
-from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.io.arrays import create_sharded, stored_as
 from pipeline_lib.io.ngff import PlateInfo
 from pipeline_lib.io.plate import image_axes, write_image_group
 from pipeline_lib.io.shards import ShardedArray
 
 FULL = "tczyx"
+Shrink = Callable[[NDArray[Any], int], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,11 @@ class BandedImage:
 class BandedChannel:
     """One channel of an image at a time point, written from top to bottom, with its coarser levels.
 
-    Of each level, rows are kept until they fill a row of chunks.
+    Of each level, rows are kept until they fill a row of chunks. shrink(rows, step): rows of the next coarser level.
     """
 
-    def __init__(self, image: BandedImage, time: int, channel: int) -> None:
-        self._image, self._place = image, (time, channel)
+    def __init__(self, image: BandedImage, place: tuple[int, int], shrink: Shrink, step: int) -> None:
+        self._image, self._place, self._shrink, self._step = image, place, shrink, step
         self._tops = [0] * len(image.levels)
         self._unwritten: list[NDArray[Any] | None] = [None] * len(image.levels)
         self._unshrunk: list[NDArray[Any] | None] = [None] * len(image.levels)
@@ -74,9 +73,9 @@ class BandedChannel:
             self._tops[level] += ready.shape[1]
         if level + 1 == len(self._image.levels):
             return
-        ready, self._unshrunk[level] = _split(self._unshrunk[level], rows, 0 if last else STEP)
+        ready, self._unshrunk[level] = _split(self._unshrunk[level], rows, 0 if last else self._step)
         if ready.shape[1]:
-            self.add(shrink(ready, STEP), last=last, level=level + 1)
+            self.add(self._shrink(ready, self._step), last=last, level=level + 1)
 
 
 def _split(before: NDArray[Any] | None, rows: NDArray[Any], unit: int) -> tuple[NDArray[Any], NDArray[Any] | None]:

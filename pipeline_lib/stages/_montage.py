@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.arrays.montage import Comparison, blended, compare, neighbours, settle, shared_windows
-from pipeline_lib.arrays.pyramid import level_steps
+from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.quality import quality
+from pipeline_lib.arrays.resample import shrink
 from pipeline_lib.core.errors import MissingImages
 from pipeline_lib.core.histograms import Histogram, histogram, merge
 from pipeline_lib.core.layout import Layout, Place, Places, corners
@@ -145,7 +146,7 @@ class Montage:
         told: dict[int, dict[str, Any]] = {}
         for band in made:
             if band.top == 0:
-                channel = BandedChannel(image, band.time, band.channel)
+                channel = BandedChannel(image, (band.time, band.channel), shrink, STEP)
             channel.add(band.image, last=band.top + band.image.shape[1] == self.layout.canvas[0])
             counted[band.channel] += [band.histogram] if band.histogram else []
             for number, seen in band.quality.items():
