@@ -117,9 +117,7 @@ def blended(
         y, x = corners[number]
         _lay(image, y - top, x, total, weight)
     _divide(total, weight, fill)
-    exact = some.dtype.kind in "ui" and some.dtype.itemsize <= 2  # means need no clipping, and floats hold them all
-    mean = np.rint(total, out=total).astype(some.dtype) if exact else to_dtype(total, some.dtype)
-    return mean, weight > 0
+    return to_dtype(total, some.dtype), weight > 0
 
 
 @compiled

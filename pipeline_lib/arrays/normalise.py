@@ -187,7 +187,8 @@ def to_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         limits = np.finfo(dtype)
         return np.asarray(np.clip(values, limits.min, limits.max), dtype)
     least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return np.asarray(np.clip(np.rint(values.astype(np.float64)), least, most), dtype)
+    exact = np.float32 if dtype.itemsize <= 2 and values.dtype == np.float32 else np.float64  # holds every result
+    return np.asarray(np.clip(np.rint(values.astype(exact, copy=False)), least, most), dtype)
 
 
 def _ranges(image: Any, channels: Sequence[int], settings: NormaliseSettings) -> list[Range]:

@@ -58,9 +58,9 @@ def grid_places(fields: Sequence[int], field: tuple[int, int], columns: int, ove
 
 
 def usual_places(wells: Sequence[Places]) -> Places:
-    """The median place of each field over wells, each moved onto the one that has most fields."""
+    """The median place of each field over wells, each moved onto the one with most fields, if it has any of them."""
     most = max(wells, key=len)
-    moved = [_moved_onto(most, places) for places in wells]
+    moved = [_moved_onto(most, places) if most.keys() & places.keys() else places for places in wells]
     numbers = sorted({number for places in moved for number in places})
     return {
         number: (
@@ -92,9 +92,7 @@ def _common_fraction(values: Sequence[float]) -> float:
 
 
 def _moved_onto(others: Places, places: Places) -> Places:
-    """Places moved as a whole by the median distance of the fields that both have; without any, as they are."""
+    """Places moved as a whole by the median distance of the fields that both have, of which there must be one."""
     shared = [number for number in places if number in others]
-    if not shared:
-        return dict(places)
     y, x = (median(others[number][axis] - places[number][axis] for number in shared) for axis in (0, 1))
     return {number: (place[0] + y, place[1] + x) for number, place in places.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.core.errors import DataTrouble
-from pipeline_lib.io.shards import ShardedArray, create_array, shard_places, write_shards
+from pipeline_lib.io.shards import ShardedArray, create_array, shard_places
 
 LARGEST_CHUNK = 1024  # pixels each way
 LARGEST_SHARD = 4096  # pixels each way
@@ -44,9 +44,7 @@ def write_array(path: Path, array: NDArray[Any], axes: str) -> None:
     Raises:
         OSError: The disk is full or has failed, or gives back something else than what was written.
     """
-    chunks, shards = stored_as(array.shape, axes, array.dtype.itemsize)
-    create_array(path, array, axes, chunks, shards)
-    write_shards(path, array, chunks, shards)
+    create_sharded(path, array.shape, array.dtype, axes).write_all(array)
 
 
 def create_sharded(path: Path, shape: Lengths, dtype: np.dtype[Any], axes: str) -> ShardedArray:

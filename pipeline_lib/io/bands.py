@@ -67,21 +67,21 @@ class BandedChannel:
             OSError: The disk is full or has failed.
         """
         height = self._image.levels[level].chunks[self._image.axes.index("y")]
-        ready, self._unwritten[level] = _split(self._unwritten[level], rows, 0 if last else height)
+        ready, self._unwritten[level] = _split(self._unwritten[level], rows, 1 if last else height)
         if ready.shape[1]:
             self._image.write(level, (*self._place, self._tops[level]), ready)
             self._tops[level] += ready.shape[1]
         if level + 1 == len(self._image.levels):
             return
-        ready, self._unshrunk[level] = _split(self._unshrunk[level], rows, 0 if last else self._step)
+        ready, self._unshrunk[level] = _split(self._unshrunk[level], rows, 1 if last else self._step)
         if ready.shape[1]:
             self.add(self._shrink(ready, self._step), last=last, level=level + 1)
 
 
 def _split(before: NDArray[Any] | None, rows: NDArray[Any], unit: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Rows (Z, rows, X) so far, as many as are whole units, and the others; all of them where the unit is 0."""
+    """Rows (Z, rows, X) so far, as many as are whole units, and the others."""
     together = rows if before is None else np.concatenate([before, rows], axis=1)
-    whole = together.shape[1] // unit * unit if unit else together.shape[1]
+    whole = together.shape[1] // unit * unit
     rest = together[:, whole:].copy() if whole < together.shape[1] else None
     return together[:, :whole], rest
 

@@ -41,12 +41,9 @@ def read_planes(path: Path) -> NDArray[Any]:
     with open_tiff(path) as tif:
         pages = checked_pages(tif)
         first = pages[0]
-        if len(pages) == 1:
-            planes = first.asarray()[None]
-        else:
-            planes = np.empty((len(pages), *first.shape), first.dtype)
-            for plane, page in zip(planes, pages, strict=True):
-                plane[...] = page.asarray()
+        planes = np.empty((len(pages), *first.shape), first.dtype)
+        for plane, page in zip(planes, pages, strict=True):
+            page.asarray(out=plane)
         _check_finite(planes)
     return planes
 

@@ -76,9 +76,7 @@ def write_shards(path: Path, array: NDArray[Any], chunks: Sequence[int], shards:
     Raises:
         OSError: The disk is full or has failed, or gives back something else than what was written.
     """
-    target = ShardedArray(path, array.shape, chunks, shards)
-    target.write((0,) * array.ndim, array)
-    target.finish()
+    ShardedArray(path, array.shape, chunks, shards).write_all(array)
 
 
 class ShardedArray:
@@ -105,6 +103,15 @@ class ShardedArray:
             raise ValueError(f"a block at {tuple(corner)} does not begin with a chunk of {self.chunks}")
         for place, chunks in groupby(self._cut(corner, block), key=itemgetter(0)):
             self._shards[place].append((inner, _filled(pixels, self.chunks)) for _, inner, pixels in chunks)
+
+    def write_all(self, array: NDArray[Any]) -> None:
+        """Write the array as one block, and finish it.
+
+        Raises:
+            OSError: As `finish`.
+        """
+        self.write((0,) * array.ndim, array)
+        self.finish()
 
     def finish(self) -> None:
         """Make the shards whole, and read them back.
@@ -174,13 +181,9 @@ def _checksum_of(file: Path) -> int:
 
 def _filled(pixels: NDArray[Any], chunks: Sequence[int]) -> NDArray[Any]:
     """The pixels in a row in memory, little-endian, with zeros up to a whole chunk."""
-    pixels = np.ascontiguousarray(pixels, _stored(pixels.dtype))
+    pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     lacking = [(0, length - size) for length, size in zip(chunks, pixels.shape, strict=True)]
     return np.pad(pixels, lacking) if any(after for _, after in lacking) else pixels
-
-
-def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype.newbyteorder("<")
 
 
 def _codec() -> Any:

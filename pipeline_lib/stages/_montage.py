@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.arrays.montage import Comparison, blended, compare, neighbours, settle, shared_windows
+from pipeline_lib.arrays.projection import projected
 from pipeline_lib.arrays.pyramid import STEP, level_steps
 from pipeline_lib.arrays.quality import quality
 from pipeline_lib.arrays.resample import shrink
@@ -118,7 +119,7 @@ class Montage:
         width = self.layout.canvas[1]
         if piece.frames:
             image, covered = blended((piece.top, piece.rows, width), piece.frames, where, piece.dim)
-            seen = _flat(image)[covered]
+            seen = projected(image, "max")[0][covered]
         else:
             image = np.full((self._shape[2], piece.rows, width), piece.dim, self.fields.info.dtype)
             seen = image[:0]
@@ -221,15 +222,10 @@ class Montage:
         """The plane (Y, X) of a field that is compared with those of its neighbours."""
         channel = self.fields.channel_id(self.fields.settings.montage.channel)
         stack = self.fields.stack([f for f in files if (f.field, f.time, f.channel) == (number, 0, channel)])
-        return np.asarray(stack.max(axis=0))
+        return np.asarray(projected(stack, "max")[0])
 
 
 def _quality(frame: Stack) -> dict[str, Any]:
     """Of one channel of a field (Z, Y, X)."""
-    flat = _flat(frame)
+    [flat] = projected(frame, "max")
     return asdict(quality(flat, histogram(flat)))
-
-
-def _flat(stack: Stack) -> NDArray[Any]:
-    """(Z, Y, X) projected along z."""
-    return np.asarray(stack[0] if len(stack) == 1 else stack.max(axis=0))

@@ -48,14 +48,14 @@ def ingest(job: Job) -> None:
     if layout is None:
         make_current(job, fields)
     else:
-        _make_montages(job, fields, layout)
+        _make_montages(fields, layout)
 
 
-def _make_montages(job: Job, fields: Ingest, layout: Layout) -> None:
+def _make_montages(fields: Ingest, layout: Layout) -> None:
     from pipeline_lib.stages._montage import Montage
 
     montage = Montage(fields, layout)
-    make_current(job, montage, hands=montage.hands)
+    make_current(fields.job, montage, hands=montage.hands)
 
 
 IMPORTED = "imported"  # the analysis that label images belong to which came with the raw plate

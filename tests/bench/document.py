@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,7 @@ def update_document() -> None:
 
 
 def _segmentation() -> Iterator[str]:
-    for path in sorted(RESULTS.glob("segmentation-*.json")):
-        found = _read(path)
+    for found in _found("segmentation-*.json"):
         yield f"## Segmentation against cellpose 3.1.1.2, {_computing(found)}\n"
         yield f"{_machine(found)}. Image (C, Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
         yield "| image | stage | times faster | ours, s | cellpose, s |\n|---|---|---|---|---|"
@@ -45,8 +44,7 @@ def _segmentation() -> Iterator[str]:
 
 
 def _restoration() -> Iterator[str]:
-    for path in sorted(RESULTS.glob("restoration-*.json")):
-        found = _read(path)
+    for found in _found("restoration-*.json"):
         yield f"## Restoration against cellpose 3.1.1.2, {_computing(found)}\n"
         yield f"{_machine(found)}. Image (Y, X): {tuple(found['shape'])}; {found['rounds']} rounds.\n"
         yield "| image | times faster | ours, s | cellpose, s | largest difference in float32 |\n|---|---|---|---|---|"
@@ -63,52 +61,60 @@ def _restoration() -> Iterator[str]:
 
 
 def _memory() -> Iterator[str]:
-    path = RESULTS / "memory.json"
-    if not path.is_file():
-        return
-    found = _read(path)
-    yield "## Images of any size: memory and time, from flows in Zarr to labels in Zarr\n"
-    yield f"{_machine(found)}.\n"
-    yield "| image | objects | peak memory, MiB | seconds |\n|---|---|---|---|"
-    for run in found["runs"]:
-        image = f"{run['side']} x {run['side']}, {run['what']}"
-        yield f"| {image} | {run['objects']} | {run['peak_mib']} | {run['seconds']} |"
-    yield ""
+    for found in _found("memory.json"):
+        yield "## Images of any size: memory and time, from flows in Zarr to labels in Zarr\n"
+        yield f"{_machine(found)}.\n"
+        yield from _table(
+            ("image", "objects", "peak memory, MiB", "seconds"),
+            (
+                (f"{run['side']} x {run['side']}, {run['what']}", run["objects"], run["peak_mib"], run["seconds"])
+                for run in found["runs"]
+            ),
+        )
+        yield ""
 
 
 def _ingest() -> Iterator[str]:
-    path = RESULTS / "ingest.json"
-    if not path.is_file():
-        return
-    found = _read(path)
-    plate, ratios = found["plate"], found["ratios"]
-    yield "## Ingest against what it must cost at least, and against ngio's way of writing\n"
-    yield f"{_machine(found)}; {found['cores']} used."
-    yield f"{plate['wells']} wells of {plate['fields']} fields of (T, C, Z, Y, X) {tuple(plate['image'])}, "
-    yield f"{found['raw_mb']} MB as decoded.\n"
-    yield "| | MB/s | processor seconds | peak memory, MiB |\n|---|---|---|---|"
-    for name, way in found["ways"].items():
-        yield f"| {name} | {way['mb_per_second']} | {min(way['processor_seconds'])} | {way['peak_mib']} |"
-    yield f"\nThat is {ratios['of_limit']} of the limit (decode, compress, write, nothing else)"
-    yield f"and {ratios['times_ngio']} times ngio."
-    yield ""
+    for found in _found("ingest.json"):
+        plate, ratios = found["plate"], found["ratios"]
+        yield "## Ingest against what it must cost at least, and against ngio's way of writing\n"
+        yield f"{_machine(found)}; {found['cores']} used."
+        yield f"{plate['wells']} wells of {plate['fields']} fields of (T, C, Z, Y, X) {tuple(plate['image'])}, "
+        yield f"{found['raw_mb']} MB as decoded.\n"
+        yield from _table(
+            ("way", "MB/s", "processor seconds", "peak memory, MiB"),
+            (
+                (name, way["mb_per_second"], min(way["processor_seconds"]), way["peak_mib"])
+                for name, way in found["ways"].items()
+            ),
+        )
+        yield f"\nThat is {ratios['of_limit']} of the limit (decode, compress, write, nothing else)"
+        yield f"and {ratios['times_ngio']} times ngio."
+        yield ""
 
 
 def _montage() -> Iterator[str]:
-    path = RESULTS / "montage.json"
-    if not path.is_file():
-        return
-    found = _read(path)
-    yield "## Ingest of wells put together from overlapping fields\n"
-    yield f"{_machine(found)}; one process with one thread, {found['wells']} wells of {found['channels']} channels.\n"
-    yield "| fields of a well | image (Y, X) | MB/s | peak memory, MiB |\n|---|---|---|---|"
-    for run in found["runs"]:
-        yield f"| {run['fields']} | {tuple(run['image'])} | {run['mb_per_second']} | {run['peak_mib']} |"
-    yield ""
+    for found in _found("montage.json"):
+        yield "## Ingest of wells put together from overlapping fields\n"
+        wells = f"{found['wells']} wells of {found['channels']} channels"
+        yield f"{_machine(found)}; one process with one thread, {wells}.\n"
+        yield from _table(
+            ("fields of a well", "image (Y, X)", "MB/s", "peak memory, MiB"),
+            ((run["fields"], tuple(run["image"]), run["mb_per_second"], run["peak_mib"]) for run in found["runs"]),
+        )
+        yield ""
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+def _found(names: str) -> Iterator[dict[str, Any]]:
+    """The results in files with such names."""
+    for path in sorted(RESULTS.glob(names)):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join(map(str, row))} |"
 
 
 def _computing(found: dict[str, Any]) -> str:

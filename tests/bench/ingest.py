@@ -39,7 +39,7 @@ from scipy import ndimage
 
 from pipeline_lib.arrays.pyramid import pyramid
 from pipeline_lib.arrays.resample import shrink
-from pipeline_lib.core.manifest import ChannelFacts, PlateFacts
+from pipeline_lib.core.manifest import ChannelFacts, PlateFacts, Position
 from pipeline_lib.core.wells import well_name
 from pipeline_lib.io.layouts import LAYOUTS, Measurement
 from pipeline_lib.io.records import read_json
@@ -104,31 +104,16 @@ class Bench:
     @cached_property
     def measurement(self) -> Measurement:
         """What is drawn."""
-        asked = self.asked
-        return Measurement(
-            plate="bench",
-            rows=8,
-            columns=12,
-            wells=tuple(well_name(*divmod(number, COLUMNS)) for number in range(asked.wells)),
-            channels=tuple(ChannelFacts(name) for name in NAMES[: asked.channels]),
-            facts=PlateFacts(pixel_size=PIXEL_SIZE),
-            positions=((0.0, 0.0),) * asked.fields,
-            shape=(1, asked.channels, 1, asked.side, asked.side),
-            dtype="uint16",
-        )
+        return measurement(self.asked, ((0.0, 0.0),) * self.asked.fields)
 
     @cached_property
     def plate(self) -> Plate:
         """The plate as the workflow sees it; its manifest is written."""
-        sheet = self.folder / "plates.tsv"
-        sheet.write_text("plate\tfolder\tformat\nbench\traw\tpattern\n", encoding="utf-8")
-        with chdir(self.folder):
-            config = {"plates": str(sheet), "results": str(self.folder / "results")}
-            return load_workflow(config).plates["bench"]
+        return loaded(self.folder, "pattern")
 
     def megabytes(self, wells: Sequence[str]) -> float:
         """Of the images of some wells, decoded."""
-        return len(wells) * self.asked.fields * int(np.prod(self.measurement.shape)) * 2 / 1e6
+        return decoded_megabytes(self.measurement, wells)
 
     def shares(self, wells: Sequence[str]) -> list[Sequence[str]]:
         """The wells of each process."""
@@ -244,6 +229,35 @@ class Bench:
 
     def _our_field(self, well: str, field: int) -> Path:
         return self.plate.paths.raw_well(well) / str(field)
+
+
+def measurement(asked: argparse.Namespace, positions: tuple[Position, ...]) -> Measurement:
+    """A plate with the wells, channels and side of a field that are asked for."""
+    return Measurement(
+        plate="bench",
+        rows=8,
+        columns=12,
+        wells=tuple(well_name(*divmod(number, COLUMNS)) for number in range(asked.wells)),
+        channels=tuple(ChannelFacts(name) for name in NAMES[: asked.channels]),
+        facts=PlateFacts(pixel_size=PIXEL_SIZE),
+        positions=positions,
+        shape=(1, asked.channels, 1, asked.side, asked.side),
+        dtype="uint16",
+    )
+
+
+def loaded(folder: Path, layout: str, **ingest: Any) -> Plate:
+    """The plate in `folder / "raw"` as the workflow sees it; its manifest is written. ingest: settings."""
+    sheet = folder / "plates.tsv"
+    sheet.write_text(f"plate\tfolder\tformat\nbench\traw\t{layout}\n", encoding="utf-8")
+    with chdir(folder):
+        config = {"plates": str(sheet), "results": str(folder / "results"), "ingest": ingest}
+        return load_workflow(config).plates["bench"]
+
+
+def decoded_megabytes(drawn: Measurement, wells: Sequence[str]) -> float:
+    """Of the images of some wells."""
+    return len(wells) * len(drawn.positions) * int(np.prod(drawn.shape)) * 2 / 1e6
 
 
 def side_by_side(commands: Sequence[Sequence[str]], megabytes: float) -> Ran:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from contextlib import chdir
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.document import update_document
-from bench.ingest import BARS, NAMES, PIXEL_SIZE, camera_images, side_by_side, stage_command
+from bench.ingest import (
+    BARS,
+    PIXEL_SIZE,
+    camera_images,
+    decoded_megabytes,
+    loaded,
+    measurement,
+    side_by_side,
+    stage_command,
+)
 from bench.machine import write
 
-from pipeline_lib.core.manifest import ChannelFacts, PlateFacts
-from pipeline_lib.core.wells import well_name
 from pipeline_lib.io.layouts import LAYOUTS, Measurement
 from pipeline_lib.io.plate import read_info
 from pipeline_lib.paths import WHOLE_PLATE
-from pipeline_lib.workflow import load_workflow
 
 PERIOD = 4096
 OVERLAP = 0.1
@@ -57,25 +62,11 @@ def measured(folder: Path, asked: argparse.Namespace, count: int) -> dict[str, A
     """What wells of count x count fields cost."""
     step = round(asked.side * (1 - OVERLAP))
     places = [(row * step, column * step) for row, column in product(range(count), repeat=2)]
-    plate = Measurement(
-        plate="bench",
-        rows=8,
-        columns=12,
-        wells=tuple(well_name(0, column) for column in range(asked.wells)),
-        channels=tuple(ChannelFacts(name) for name in NAMES[: asked.channels]),
-        facts=PlateFacts(pixel_size=PIXEL_SIZE),
-        positions=tuple((y * PIXEL_SIZE, x * PIXEL_SIZE) for y, x in places),
-        shape=(1, asked.channels, 1, asked.side, asked.side),
-        dtype="uint16",
-    )
+    plate = measurement(asked, tuple((y * PIXEL_SIZE, x * PIXEL_SIZE) for y, x in places))
     draw(folder / "raw", plate, places)
-    sheet = folder / "plates.tsv"
-    sheet.write_text("plate\tfolder\tformat\nbench\traw\toperetta\n", encoding="utf-8")
-    with chdir(folder):
-        config = {"plates": str(sheet), "results": str(folder / "results"), "ingest": {"fields": "montage"}}
-        ours = load_workflow(config).plates["bench"]
+    ours = loaded(folder, "operetta", fields="montage")
     side_by_side([stage_command(ours, "skeleton", WHOLE_PLATE)], 0)
-    megabytes = asked.wells * len(places) * int(np.prod(plate.shape)) * 2 / 1e6
+    megabytes = decoded_megabytes(plate, plate.wells)
     ran = side_by_side([[*stage_command(ours, "ingest", "0"), "--wells", ",".join(plate.wells)]], megabytes)
     return {
         "fields": len(places),
