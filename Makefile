@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: help setup demo test test-plates test-faults test-slurm test-kills fuzz check unit lock config bench bench-memory bench-bbbc013 \
 	bench-plan bench-ingest bench-montage bench-restoration bench-restoration-proof bench-slurm bench-training bench-finetune bench-models train train-restoration \
-	gpu-test gpu-bench gpu-train gpu-train-restoration clean
+	gpu-test gpu-bench gpu-bench-training gpu-train gpu-train-restoration clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -135,17 +135,19 @@ bench-restoration-proof: $(READY) $(NOISE2VOID)  ## do restored images help segm
 	PYTHONPATH=. python tests/bench/real_noise.py --weights $(firstword $(RESTORERS))
 	python tests/bench/restoration_document.py $(PROOF)
 
-train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a half hours (shared data; goes on after a kill)
-	wellpose train --config $(WELLPOSE_1)/first/training.yaml --out .training/wellpose-1-first
-	wellpose train --config $(WELLPOSE_1)/second/training.yaml --out .training/wellpose-1-second
-	wellpose train --config $(WELLPOSE_1)/third/training.yaml --out .training/wellpose-1-third
-	wellpose train --config $(WELLPOSE_1)/fourth/training.yaml --out .training/wellpose-1-fourth
-	wellpose train --config $(WELLPOSE_1)/fifth/training.yaml --out .training/wellpose-1
+train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a half hours, and the sixth part, four minutes on a GPU or ten hours (shared data; goes on after a kill)
+	for part in first second third fourth fifth sixth; do \
+	    wellpose train --config $(WELLPOSE_1)/$$part/training.yaml --out .training/wellpose-1-$$part || exit 1; \
+	done
+	wellpose train --config $(WELLPOSE_1)/seventh/training.yaml --out .training/wellpose-1
 
-train-restoration: $(READY)  ## train the networks that restore images as docs/models says: 75 minutes (shared data; goes on after a kill)
-	wellpose train-restoration --config docs/models/wellpose-oneclick-1/pixels/training.yaml --out .training/oneclick-pixels
-	wellpose train-restoration --config docs/models/wellpose-oneclick-1/training.yaml --out .training/wellpose-oneclick-1
-	wellpose train-restoration --config docs/models/wellpose-denoise-1/training.yaml --out .training/wellpose-denoise-1
+RESTORING := docs/models/wellpose-oneclick-1 docs/models/wellpose-denoise-1
+train-restoration: $(READY)  ## train the networks that restore images as docs/models says: four minutes on a GPU, or hours (shared data; goes on after a kill)
+	for folder in $(RESTORING); do \
+	    name=$$(basename $$folder); \
+	    wellpose train-restoration --config $$folder/first/training.yaml --out .training/$$name-first && \
+	    wellpose train-restoration --config $$folder/second/training.yaml --out .training/$$name || exit 1; \
+	done
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
 GPU_PYTHON ?= python3
@@ -156,27 +158,30 @@ gpu-test:  ## on a GPU: it gives the labels that the processor gives
 gpu-bench:  ## on a GPU: image to labels against cellpose 3.1.1.2 on the same GPU; results under tests/bench/results
 	PYTHONPATH=. $(GPU_PYTHON) tests/bench/segmentation.py --rounds 5
 
-# WELLPOSE_SHARED: the folder above data/. One call learns for GPU_MINUTES, keeps its checkpoint, and leaves the weights, a
-# model card, tables and the curve in GPU_OUT; a later call goes on from weights: START=<that folder>/wellpose-1.safetensors.
+# WELLPOSE_SHARED: the folder above data/. One call learns for GPU_MINUTES from START on, and leaves the weights, a model card,
+# tables and the curve in GPU_OUT; a later call goes on with START=<that folder>/wellpose-1.safetensors.
 GPU_OUT ?= .training/gpu/wellpose-1
 GPU_MINUTES ?= 8
-START ?=
+START ?= wellpose-1
 
-gpu-train:  ## on a GPU: train wellpose-1 as docs/models/wellpose-1/gpu.yaml says, and time a step against cellpose's
-	PYTHONPATH=. $(GPU_PYTHON) tests/bench/training.py --steps 10
-	PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train --config docs/models/wellpose-1/gpu.yaml --out $(GPU_OUT) \
-	    --minutes $(GPU_MINUTES) $(if $(START),--start $(START))
+gpu-train:  ## on a GPU: train wellpose-1 further, as its sixth part says
+	PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train --config $(WELLPOSE_1)/sixth/training.yaml --out $(GPU_OUT) \
+	    --start $(START) --steps 1000000 --minutes $(GPU_MINUTES)
 
-# As above, GPU_MINUTES for each network. GPU_RESTORERS: the folder that gets a folder for each; GPU_RESTORERS_BEFORE: the one
-# of an earlier call, to go on from.
+gpu-bench-training:  ## on a GPU: one training step against cellpose's, and how long it waits for images
+	PYTHONPATH=. $(GPU_PYTHON) tests/bench/training.py --batch 32 --rounds 3 --steps 8
+
+# As above, GPU_MINUTES for each network. GPU_RESTORERS: the folder that gets a folder for each. RESTORERS_START: the folder of
+# an earlier call, to go on from; empty: from the shipped ones. FROZEN: the network they restore for.
 GPU_RESTORERS ?= .training/gpu
-GPU_RESTORERS_BEFORE ?=
+RESTORERS_START ?=
+FROZEN ?= wellpose-1
 
-gpu-train-restoration:  ## on a GPU: train the networks that restore images as docs/models/*/gpu.yaml say
+gpu-train-restoration:  ## on a GPU: train the networks that restore images further, as their first parts say
 	for name in wellpose-oneclick-1 wellpose-denoise-1; do \
-	    PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train-restoration --config docs/models/$$name/gpu.yaml \
-	        --out $(GPU_RESTORERS)/$$name --minutes $(GPU_MINUTES) \
-	        $(if $(GPU_RESTORERS_BEFORE),--start $(GPU_RESTORERS_BEFORE)/$$name/$$name.safetensors) || exit 1; \
+	    PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train-restoration --config docs/models/$$name/first/training.yaml \
+	        --out $(GPU_RESTORERS)/$$name --frozen $(FROZEN) --steps 1000000 --minutes $(GPU_MINUTES) \
+	        --start $(if $(RESTORERS_START),$(RESTORERS_START)/$$name/)$$name$(if $(RESTORERS_START),.safetensors) || exit 1; \
 	done
 
 clean:  ## remove the demo and all caches

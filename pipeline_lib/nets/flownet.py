@@ -145,11 +145,15 @@ class FlowNet(nn.Module):
         """The encoder's four maps, finest first."""
         return cast("list[Tensor]", self.downsample(x))
 
+    def decode(self, maps: list[Tensor], style: Tensor) -> Tensor:
+        """From the encoder's maps and a style (N, 256) to the output (N, C_out, H, W)."""
+        return cast("Tensor", self.output(self.upsample(maps, style)))
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (N, C, H, W), H and W multiples of 8. Returns the output (N, C_out, H, W) and the styles (N, 256)."""
         maps = self.encode(x)
         style = style_of(maps[-1])
-        return self.output(self.upsample(maps, style)), style
+        return self.decode(maps, style), style
 
 
 def style_of(deepest: Tensor) -> Tensor:

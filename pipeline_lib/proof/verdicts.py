@@ -2,6 +2,7 @@
 
 A rival (classical filter, network trained on the one image) is taken at its best setting: the one with the highest mean
 AP over the images, for each set and level. That needs the truth, so it flatters rivals; networks have no settings.
+Bars are for heavily degraded images: those in which the damage of a level hides half of the objects or more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline_lib.evaluation import ALL_KINDS, ERROR_THRESHOLDS, column
 from pipeline_lib.proof.judging import DEGRADED
@@ -19,8 +20,8 @@ from pipeline_lib.proof.levels import CLEAN, LEVELS
 
 AP = column("ap", ERROR_THRESHOLDS[0])
 PRECISIONS = [column("ap", at) for at in ERROR_THRESHOLDS]
-HEAVY = 0.5  # a level is heavy where the AP of degraded images is at most this part of that of clean ones
-GAIN = 1.6  # times the AP of degraded images, which restored ones reach at heavy levels
+HEAVY = 0.5  # an image is heavily degraded at a level where its AP is at most this part of what it is clean
+GAIN = 1.6  # times the AP of heavily degraded images, which restored ones reach
 HARM = 0.02  # AP that restored clean images lose at most
 RESAMPLED = 2000
 INTERVAL = (2.5, 97.5)  # percentiles
@@ -38,11 +39,7 @@ def interval(differences: ArrayLike, seed: int = 0) -> tuple[float, float]:
 
 
 def at_best(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each method at its best setting, for each set and level; of equals, the first.
-
-    Raises ValueError where methods have not seen the same images at a level: their means could not be compared.
-    """
-    _check(rows)
+    """The rows of each method at its best setting, for each set and level; of equals, the first."""
     means = rows.groupby([*_KEY, "setting"], sort=False)[AP].mean().reset_index()
     best = means.loc[means.groupby(_KEY, sort=False)[AP].idxmax(), [*_KEY, "setting"]]
     return rows.merge(best, on=[*_KEY, "setting"])
@@ -57,13 +54,17 @@ def summarise(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         Columns: `set`, `level`, `kind`, `method`, `setting` (the best), `images`, mean `ap_0.50`, `ap_0.75`, `ap_0.90`,
-        `heavy` (whether the level is), `ratio` (of `ap_0.50` to that of degraded images; infinite where that is 0),
-        `rival` (the best one), `difference` of `ap_0.50` to it, `low` and `high` (95 % of its bootstrap over images),
-        all NaN or None where there is no rival.
+        `heavy` (how many of the images are heavily degraded), `ratio` (of `ap_0.50` to that of degraded images;
+        infinite where that is 0), `rival` (the best one), `difference` of `ap_0.50` to it, `low` and `high` (95 % of
+        its bootstrap over images), all NaN or None where there is no rival.
+
+    Raises:
+        ValueError: Methods have not seen the same images at a level: their means could not be compared.
     """
+    _check(rows)
     summary: list[dict[str, Any]] = []
     for name, group in _grouped(at_best(rows), "set"):
-        precisions = _precisions(group)
+        precisions, heavy = _precisions(group), group[_heavy(group)]
         for (level, method), own in _grouped(group, ["level", "method"]):
             rival = _best_rival(precisions, level, networks)
             precision, degraded = precisions[level, method], precisions[level, DEGRADED]
@@ -71,7 +72,8 @@ def summarise(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
                 {"set": name, "level": level, "kind": LEVELS[level].kind, "method": method}
                 | {"setting": own["setting"].iloc[0], "images": len(own)}
                 | {score: own[score].mean() for score in PRECISIONS}
-                | {"heavy": level in _heavy(precisions), "ratio": _ratio(precision.mean(), degraded.mean())}
+                | {"heavy": ((heavy["level"] == level) & (heavy["method"] == method)).sum()}
+                | {"ratio": _ratio(precision.mean(), degraded.mean())}
                 | {"rival": rival, **_against(precision, precisions[level, rival] if rival else None)}
             )
     return pd.DataFrame(summary)
@@ -80,27 +82,35 @@ def summarise(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
 def verdicts(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     """Whether each network passes, for each set and kind of damage, and for all kinds together.
 
+    Rivals and their settings are the best ones for the very images that are heavily degraded.
+
     Returns:
-        Columns: `set`, `method`, `kind`, `levels` (the heavy ones, joined by commas), `degraded` and `restored` (AP at
-        0.5 over images and heavy levels), `ratio`, `gains` (it reaches 1.6), `difference` to the best rival of each
-        level (of each image the mean over levels), `low`, `high`, `wins` (`low` is above 0), `clean` and
-        `clean_restored` (AP of clean images before and after), `spares` (0.02 are not exceeded). Numbers are NaN and
-        bars None where no level of the kind is heavy, or there is no rival.
+        Columns: `set`, `method`, `kind`, `levels` (at which some images are heavily degraded, joined by commas),
+        `images` (how many are at any), `degraded` and `restored` (mean over these of AP at 0.5, of each the mean over
+        levels), `ratio`, `gains` (it reaches 1.6), `difference` to the best rival of each level, `low`, `high`, `wins`
+        (`low` is above 0), `clean` and `clean_restored` (AP of all clean images before and after), `spares` (0.02 are
+        not exceeded). Numbers are NaN and bars None where no image is heavily degraded, or there is no rival.
+
+    Raises:
+        ValueError: As `summarise`.
     """
+    _check(rows)
     found: list[dict[str, Any]] = []
-    for name, group in _grouped(at_best(rows), "set"):
-        precisions = _precisions(group)
-        heavy = _heavy(precisions)
-        kinds = dict.fromkeys(LEVELS[level].kind for level, _ in precisions if level != CLEAN)
+    for name, group in _grouped(rows, "set"):
+        clean = _precisions(at_best(group[group["level"] == CLEAN]))
+        heavy = group[_heavy(group)]
+        precisions = _precisions(at_best(heavy)) if len(heavy) else {}
+        kinds = dict.fromkeys(LEVELS[level].kind for level in group["level"] if level != CLEAN)
         for method in networks:
             for kind in (*kinds, ALL_KINDS):
-                levels = [level for level in heavy if kind in (LEVELS[level].kind, ALL_KINDS)]
+                levels = [level for level in heavy["level"].unique() if kind in (LEVELS[level].kind, ALL_KINDS)]
                 rivals = {level: _best_rival(precisions, level, networks) for level in levels}
+                images = heavy.loc[heavy["level"].isin(levels), "image"].nunique()
                 found.append(
-                    {"set": name, "method": method, "kind": kind, "levels": ", ".join(levels)}
+                    {"set": name, "method": method, "kind": kind, "levels": ", ".join(levels), "images": images}
                     | _gain(precisions, method, levels)
                     | _lead(precisions, method, rivals)
-                    | _harm(precisions, method)
+                    | _harm(clean, method)
                 )
     return pd.DataFrame(found)
 
@@ -115,11 +125,12 @@ def _grouped(rows: pd.DataFrame, names: str | list[str]) -> Iterator[tuple[Any, 
     yield from rows.groupby(names, sort=False)
 
 
-def _heavy(precisions: Precisions) -> list[str]:
-    """The levels at which damage halves AP, or worse."""
-    limit = HEAVY * precisions[CLEAN, DEGRADED].mean()
-    before = {level: own.mean() for (level, method), own in precisions.items() if method == DEGRADED}
-    return [level for level, mean in before.items() if level != CLEAN and mean <= limit]
+def _heavy(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows of one set tell of images in which the damage of their level hides half of what is found, or more."""
+    degraded = rows[rows["method"] == DEGRADED].set_index(["image", "level"])[AP]
+    pairs = pd.MultiIndex.from_frame(rows[["image", "level"]])
+    before = degraded.reindex(pd.MultiIndex.from_arrays([rows["image"], [CLEAN] * len(rows)])).to_numpy()
+    return (degraded.reindex(pairs).to_numpy() <= HEAVY * before) & (before > 0)
 
 
 def _best_rival(precisions: Precisions, level: str, networks: Sequence[str]) -> str | None:
@@ -174,6 +185,7 @@ def _ratio(restored: float, degraded: float) -> float:
 
 
 def _check(rows: pd.DataFrame) -> None:
+    """Raise ValueError with all that is missing."""
     faults = []
     for (name, level), group in _grouped(rows, ["set", "level"]):
         seen = {method: frozenset(own["image"]) for (method, _), own in _grouped(group, ["method", "setting"])}

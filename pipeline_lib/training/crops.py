@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, grid_sample, pad
+from torch.nn.functional import affine_grid, conv2d, grid_sample, pad
 
 from pipeline_lib.settings import AugmentSettings
-from pipeline_lib.training.examples import Example, TrainingImages, draw_shares
+from pipeline_lib.training.examples import Example, TrainingImages, draw_shares, to_device
 
 LARGEST_BLUR = 1.5  # px, sigma
 LARGEST_NOISE = 0.25  # standard deviation, where 1 is the distance between the 1st and 99th percentile
@@ -64,20 +65,23 @@ class Crops:
     def batch(self, step: int, count: int, size: int) -> Batch:
         """The `count` crops of `size` x `size` pixels that the training sees in a step."""
         rng = np.random.default_rng([self._seed, step])
-        crops = [self._crop(*drawn, size, rng) for drawn in self._draws.draw(count, rng)]
-        whole = Batch(*(torch.stack(parts) for parts in zip(*crops, strict=True)))
-        return whole._replace(images=_other_microscope(whole.images, self._augment, rng))
+        drawn = [self._varied(*drawn, size, rng) for drawn in self._draws.draw(count, rng)]
+        cut = cut_out([example for example, _ in drawn], [placed for _, placed in drawn], size)
+        return cut._replace(images=_other_microscope(cut.images, self._augment, rng))
 
-    def _crop(self, example: Example, diameter: float, size: int, rng: np.random.Generator) -> Batch:
+    def _varied(
+        self, example: Example, diameter: float, size: int, rng: np.random.Generator
+    ) -> tuple[Example, Placement]:
+        """An image as it may be shown, and which part of it."""
         spread = self._augment.scale_range
         scale = (1 - spread / 2 + spread * rng.random()) * self._diam_mean / diameter
         placed = place(tuple(example.inside.shape), size, scale, rng)
-        cut = cut_out(example, placed, size)
+        image = example.image
         if rng.random() < self._augment.inversion:
-            cut = cut._replace(images=_inverted(cut.images, example, placed, size))
+            image = torch.stack([1 - image[0].float(), image[1].float()])  # dark objects on bright ground
         if rng.random() < self._augment.drop_nuclei:
-            cut = cut._replace(images=torch.stack([cut.images[0], torch.zeros_like(cut.images[1])]))
-        return cut
+            image = torch.stack([image[0], torch.zeros_like(image[1])])
+        return replace(example, image=image), placed
 
 
 def place(shape: tuple[int, ...], size: int, scale: float, rng: np.random.Generator, *, turn: bool = True) -> Placement:
@@ -94,44 +98,59 @@ def place(shape: tuple[int, ...], size: int, scale: float, rng: np.random.Genera
     return Placement((y, x), turned / scale)
 
 
-def cut_out(example: Example, placed: Placement, size: int) -> Batch:
-    """The crop of one image: bilinear for image and flow, nearest for what is inside, zero beyond the image.
+def cut_out(examples: Sequence[Example], placed: Sequence[Placement], size: int) -> Batch:
+    """One crop of each image: bilinear for image and flow, nearest for what is inside, zero beyond the image.
 
-    Flows turn with the picture and keep their length. Shapes are those of `Batch` without N.
+    Flows turn with the picture and keep their length. On a GPU all are cut at once; elsewhere one by one, since there
+    calls cost less than room for the largest image.
     """
-    points, window = _points(placed, size, tuple(example.inside.shape))
-    device = example.image.device
-    grid = torch.from_numpy(points).to(device)[None]
-    rows, columns = window
-    values = torch.cat([example.image[:, rows, columns], example.flow[:, rows, columns]])[None].float()
-    inside = example.inside[None, None, rows, columns].float()
-    smooth = grid_sample(values, grid, mode="bilinear", align_corners=True)[0]
-    nearest = grid_sample(inside, grid, mode="nearest", align_corners=True)[0, 0]
-    direction = placed.matrix / np.sqrt(abs(np.linalg.det(placed.matrix)))
-    back = torch.from_numpy(direction.T.astype(np.float32)).to(device)
-    flow = torch.einsum("ij,jyx->iyx", back, smooth[2:])
-    return Batch(smooth[:2], flow, nearest)
+    if examples[0].inside.device.type == "cuda":
+        return _cut_out(examples, placed, size)
+    alone = [_cut_out([example], [one], size) for example, one in zip(examples, placed, strict=True)]
+    return Batch(*(torch.cat(parts) for parts in zip(*alone, strict=True)))
 
 
-def _points(placed: Placement, size: int, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], tuple[slice, slice]]:
-    """Where in the image the pixels of a crop lie: (S, S, 2) x and y in -1..1 of a window, and that window."""
-    steps = np.arange(size) - (size - 1) / 2
-    y, x = np.meshgrid(steps, steps, indexing="ij")
-    where = np.stack([placed.matrix[i, 0] * y + placed.matrix[i, 1] * x + placed.middle[i] for i in (0, 1)])
-    window, grid = [], []
-    for positions, length in zip(where, shape, strict=True):
-        first = int(np.clip(math.floor(positions.min()), 0, length - 2)) if length > 1 else 0
-        last = int(np.clip(math.ceil(positions.max()) + 1, first + 2, length)) if length > 1 else 1
-        window.append(slice(first, last))
-        grid.append(2 * (positions - first) / max(1, last - first - 1) - 1)
-    return np.stack(grid[::-1], axis=-1).astype(np.float32), (window[0], window[1])
+def _cut_out(examples: Sequence[Example], placed: Sequence[Placement], size: int) -> Batch:
+    windows = [_window(one, size, tuple(example.inside.shape)) for example, one in zip(examples, placed, strict=True)]
+    values, inside = _stacked(examples, windows)
+    where = np.stack([_theta(*one, size, inside.shape[2:]) for one in zip(placed, windows, strict=True)])
+    grid = affine_grid(to_device(where, inside.device), [len(where), 1, size, size], align_corners=True)
+    smooth = grid_sample(values, grid, mode="bilinear", align_corners=True)
+    nearest = grid_sample(inside, grid, mode="nearest", align_corners=True)
+    back = np.stack([one.matrix.T / math.sqrt(abs(np.linalg.det(one.matrix))) for one in placed])
+    flows = torch.einsum("nij,njyx->niyx", to_device(back, inside.device), smooth[:, 2:])
+    return Batch(smooth[:, :2], flows, nearest[:, 0])
 
 
-def _inverted(images: Tensor, example: Example, placed: Placement, size: int) -> Tensor:
-    """Dark objects on bright ground: v becomes 1 - v in the first channel, but zero stays beyond the image."""
-    points, _ = _points(placed, size, tuple(example.inside.shape))
-    within = torch.from_numpy((np.abs(points) <= 1).all(axis=-1)).to(images.device)
-    return torch.stack([torch.where(within, 1 - images[0], 0.0), images[1]])
+def _window(placed: Placement, size: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns of an image (Y, X) that a crop shows something of."""
+    reaches = np.abs(placed.matrix).sum(axis=1) * (size - 1) / 2
+    window = []
+    for middle, reach, length in zip(placed.middle, reaches, shape, strict=True):
+        first = int(np.clip(math.floor(middle - reach), 0, max(0, length - 2)))
+        window.append(slice(first, int(np.clip(math.ceil(middle + reach) + 1, first + 1, length))))
+    return window[0], window[1]
+
+
+def _stacked(examples: Sequence[Example], windows: Sequence[tuple[slice, slice]]) -> tuple[Tensor, Tensor]:
+    """Windows of images side by side, as large as the largest: image and flow (N, 4, H, W), inside (N, 1, H, W)."""
+    height, width = (max(2, *(window[axis].stop - window[axis].start for window in windows)) for axis in (0, 1))
+    values = torch.zeros(len(windows), 4, height, width, device=examples[0].inside.device)
+    inside = torch.zeros_like(values[:, :1])
+    for number, (example, (rows, columns)) in enumerate(zip(examples, windows, strict=True)):
+        corner = np.s_[: rows.stop - rows.start, : columns.stop - columns.start]
+        values[number, :2, *corner] = example.image[:, rows, columns]
+        values[number, 2:, *corner] = example.flow[:, rows, columns]
+        inside[number, 0, *corner] = example.inside[rows, columns]
+    return values, inside
+
+
+def _theta(placed: Placement, window: tuple[slice, slice], size: int, shape: Sequence[int]) -> NDArray[np.float64]:
+    """From a crop to a window of this shape, (2, 3), both as `affine_grid` has it: x first, corners at -1 and 1."""
+    last = np.array([length - 1 for length in shape])
+    matrix = placed.matrix * (size - 1) / last[:, None]
+    shift = 2 * (np.array(placed.middle) - [part.start for part in window]) / last - 1
+    return np.column_stack([matrix[::-1, ::-1], shift[::-1]])
 
 
 def _known(*diameters: float) -> float:
@@ -169,7 +188,7 @@ def _blurred(images: Tensor, sigmas: NDArray[np.float64]) -> Tensor:
     kernels = np.exp(-(offsets**2) / (2 * np.maximum(sigmas, 1e-3)[:, None] ** 2))
     kernels /= kernels.sum(axis=1, keepdims=True)
     count, channels, height, width = images.shape
-    weight = torch.from_numpy(kernels.astype(np.float32)).to(images.device).repeat_interleave(channels, 0)
+    weight = to_device(kernels, images.device).repeat_interleave(channels, 0)
     flat = pad(images.reshape(1, count * channels, height, width), [_BLUR_REACH] * 4, mode="replicate")
     rows = conv2d(flat, weight[:, None, :, None], groups=count * channels)
     return conv2d(rows, weight[:, None, None, :], groups=count * channels).reshape(images.shape)
@@ -177,4 +196,4 @@ def _blurred(images: Tensor, sigmas: NDArray[np.float64]) -> Tensor:
 
 def _column(values: NDArray[np.float64], like: Tensor) -> Tensor:
     """One number per image, to be multiplied with (N, 2, S, S)."""
-    return torch.from_numpy(values.astype(np.float32)).to(like.device)[:, None, None, None]
+    return to_device(values, like.device)[:, None, None, None]

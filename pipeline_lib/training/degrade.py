@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
+from pipeline_lib.training.examples import to_device
+
 Kind = Literal["denoise", "deblur", "upsample", "oneclick", "aniso"]
 Numbers = NDArray[np.float64]
 
@@ -92,20 +94,20 @@ def blur(images: Tensor, sigma_y: Numbers, sigma_x: Numbers | None = None) -> Te
 
     The kernels of a batch are as long as its largest sigma asks: cut near twice that.
     """
-    chosen = sigma_y > 0
-    if not chosen.any():
+    chosen = np.flatnonzero(sigma_y > 0)
+    if not chosen.size:
         return images
     reach = max(_SHORTEST, 2 * math.floor(float(sigma_y.max()))) - 1
-    result = images.clone()
-    flat = images[torch.from_numpy(chosen).to(images.device), 0][None]
+    result, numbers = images.clone(), to_device(chosen, images.device)
+    flat = images[numbers, 0][None]
     count = flat.shape[1]
     rows, columns = (
-        torch.from_numpy(_kernels(sigma[chosen], reach)).to(images.device)
+        to_device(_kernels(sigma[chosen], reach), images.device)
         for sigma in (sigma_y, sigma_y if sigma_x is None else sigma_x)
     )
     flat = conv2d(pad(flat, [reach] * 4), rows[:, None, :, None], groups=count)
     flat = conv2d(flat, columns[:, None, None, :], groups=count)
-    result[torch.from_numpy(chosen).to(images.device), 0] = flat[0]
+    result[numbers, 0] = flat[0]
     return result
 
 
@@ -123,10 +125,9 @@ def sample(image: Tensor, factor: int, even: bool = True) -> Tensor:  # noqa: FB
 def shot_noise(images: Tensor, photons: Numbers, rng: np.random.Generator) -> Tensor:
     """Numbers of photons in place of the values of a batch (N, 1, Y, X), for `photons` > 0 where the value is 1."""
     generator = torch.Generator(images.device).manual_seed(int(rng.integers(2**62)))
-    expected = (
-        images * torch.from_numpy(np.maximum(photons, 1).astype(np.float32)).to(images.device)[:, None, None, None]
-    )
-    noisy = torch.from_numpy(photons > 0).to(images.device)[:, None, None, None]
+    given = to_device(photons, images.device)[:, None, None, None]
+    noisy = given > 0
+    expected = images * given.clamp(min=1)
     return torch.where(noisy, torch.poisson(expected, generator), images)
 
 

@@ -80,5 +80,15 @@ def draw_shares(sets: Sequence[TrainingImages]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
+def to_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Numbers of a step, whole ones as int64 and others as float32, on their way to where the images are.
+
+    Nobody waits for them to arrive: a GPU that had to finish its work first would stand still between two steps.
+    """
+    whole = np.issubdtype(values.dtype, np.integer)
+    tensor = torch.from_numpy(np.ascontiguousarray(values, np.int64 if whole else np.float32))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 def _on(device: torch.device, values: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(device)

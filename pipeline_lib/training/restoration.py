@@ -6,12 +6,13 @@ objects measure half to twice the network's diameter, and then turned and scaled
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -52,31 +53,30 @@ class RestorationCrops:
         chosen = self._draws.draw(settings.batch_size, rng)
         diameters = self._diam_mean * 2 ** rng.uniform(-1, 1, len(chosen))
         window = round(WINDOW * settings.crop)
-        windows = [
-            self._window(example, diameter / own, window, rng)
-            for (example, own), diameter in zip(chosen, diameters, strict=True)
-        ]
-        clean = torch.stack([one.image[:1] for one in windows])
-        worse = degrade(clean, diameters.tolist(), settings.kind, rng)
-        pairs = [
-            replace(one, image=torch.stack([bad, one.image[0]])) for one, bad in zip(windows, worse[:, 0], strict=True)
-        ]
-        crops = [self._crop(pair, self._diam_mean / d, rng) for pair, d in zip(pairs, diameters, strict=True)]
-        images, flows, inside = (torch.stack(parts) for parts in zip(*crops, strict=True))
+        windows = self._windows(chosen, diameters, window, rng)
+        worse = degrade(windows.images[:, :1], diameters.tolist(), settings.kind, rng)
+        pairs = windows._replace(images=torch.cat([worse, windows.images[:, :1]], dim=1))
+        images, flows, inside = self._crops(pairs, diameters, rng)
         return RestorationBatch(images[:, :1], images[:, 1:], flows, inside)
 
     @staticmethod
-    def _window(example: Example, scale: float, size: int, rng: np.random.Generator) -> Example:
-        """A part of an image, `scale` times as large, not turned."""
-        cut = cut_out(example, place(tuple(example.inside.shape), size, scale, rng, turn=False), size)
-        return Example(cut.images, cut.flows, cut.inside, example.diameter)
+    def _windows(
+        chosen: Sequence[tuple[Example, float]], diameters: NDArray[np.float64], size: int, rng: np.random.Generator
+    ) -> Batch:
+        """A part of each image, not turned, in which its objects measure so many pixels."""
+        placed = [
+            place(tuple(example.inside.shape), size, diameter / own, rng, turn=False)
+            for (example, own), diameter in zip(chosen, diameters, strict=True)
+        ]
+        return cut_out([example for example, _ in chosen], placed, size)
 
-    def _crop(self, pair: Example, scale: float, rng: np.random.Generator) -> Batch:
-        """The crop of a window, turned unless what is along y differs from what is along x."""
-        size = self._settings.crop
-        scale *= 1 - SCALE_RANGE / 2 + SCALE_RANGE * rng.random()
-        placed = place(tuple(pair.inside.shape), size, scale, rng, turn=self._settings.kind != "aniso")
-        return cut_out(pair, placed, size)
+    def _crops(self, pairs: Batch, diameters: NDArray[np.float64], rng: np.random.Generator) -> Batch:
+        """Crops of windows, turned unless what is along y differs from what is along x."""
+        size, turn = self._settings.crop, self._settings.kind != "aniso"
+        scales = [self._diam_mean / d * (1 - SCALE_RANGE / 2 + SCALE_RANGE * rng.random()) for d in diameters]
+        placed = [place(tuple(pairs.inside.shape[1:]), size, scale, rng, turn=turn) for scale in scales]
+        examples = [Example(*one, math.nan) for one in zip(*pairs, strict=True)]
+        return cut_out(examples, placed, size)
 
 
 class RestorationLoss:
@@ -102,7 +102,7 @@ class RestorationLoss:
             loss = loss + self._perceptual * perceptual_loss(maps, wanted)
         if self._segmentation:
             with self._place.computing():
-                output = self._frozen.output(self._frozen.upsample(maps, style_of(maps[-1])))
+                output = self._frozen.decode(maps, style_of(maps[-1]))
             loss = loss + self._segmentation * flow_loss(output.float(), batch)
         return loss
 

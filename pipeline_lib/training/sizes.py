@@ -67,6 +67,6 @@ def _style(net: nn.Module, example: Example, scale: float, rng: np.random.Genera
     """The style (256,) of a random crop, as large as the image allows."""
     side = STEP * round(min(example.inside.shape) * scale / STEP)
     size = min(LARGEST_CROP, max(SMALLEST_CROP, side))
-    images = cut_out(example, place(tuple(example.inside.shape), size, scale, rng), size).images[None]
+    images = cut_out([example], [place(tuple(example.inside.shape), size, scale, rng)], size).images
     assert isinstance(net, FlowNet)
     return style_of(net.encode(images)[-1])[0].double().cpu().numpy()

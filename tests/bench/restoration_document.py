@@ -33,10 +33,10 @@ def main() -> None:
 
 
 def verdicts(found: pd.DataFrame) -> str:
-    """One line for each set, network and kind of damage that was heavy somewhere."""
+    """One line for each set, network and kind of damage that was heavy for some image."""
     lines = []
     for _, row in found[found["levels"].notna()].iterrows():
-        what = [str(row[name]) for name in ("set", "method", "kind", "levels")]
+        what = [str(row[name]) for name in ("set", "method", "kind", "levels", "images")]
         means = [f"{row[name]:.3f}" for name in ("degraded", "restored")]
         ratio = f"{row['ratio']:.2f} {_bar(row['gains'])}"
         lead = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}) {_bar(row['wins'])}"
@@ -46,7 +46,8 @@ def verdicts(found: pd.DataFrame) -> str:
         "set",
         "network",
         "damage",
-        "heavy",
+        "heavy at",
+        "images",
         "degraded",
         "restored",
         "ratio",
@@ -63,9 +64,9 @@ def levels(summary: pd.DataFrame) -> str:
     for (name, level), rows in summary.groupby(["set", "level"], sort=False):
         by_method = rows.set_index("method")
         cells = [f"{by_method['ap_0.50'][one]:.3f}" if one in by_method.index else "" for one in methods]
-        heavy = " (heavy)" if rows["heavy"].any() else ""
-        lines.append([str(name), f"{level}{heavy}", str(rows["images"].iloc[0]), *cells])
-    return _table(["set", "level", "images", *methods], lines)
+        counts = [str(rows[column].iloc[0]) for column in ("images", "heavy")]
+        lines.append([str(name), str(level), *counts, *cells])
+    return _table(["set", "level", "images", "heavily degraded", *methods], lines)
 
 
 def _bar(value: object) -> str:

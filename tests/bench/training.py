@@ -1,8 +1,8 @@
-"""One optimiser step on 8 crops of 224 x 224 against cellpose 3.1.1.2's own, taking turns. `make bench-training`.
+"""One optimiser step on crops of 224 x 224 against cellpose 3.1.1.2's own, taking turns. `make bench-training`.
 
 A step is everything between two updates of the weights: drawing and augmenting the crops, the network forth and back,
 the update. The peer is a black box: its step is the difference between trainings of several epochs and of one, each
-epoch one step of 8 images. Writes `tests/bench/results/training-<cpu|cuda>.json`.
+epoch one step. Writes `tests/bench/results/training-<cpu|cuda>.json`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pipeline_lib.nets.flownet import FlowNet
 from pipeline_lib.settings import TrainSettings
 from pipeline_lib.synthesis import draw_varied_field
 from pipeline_lib.tiling.predict import pick_device
-from pipeline_lib.training.crops import Crops
+from pipeline_lib.training.crops import Batch, Crops
 from pipeline_lib.training.examples import TrainingImages, prepare
 from pipeline_lib.training.learning import Learner, Place, flow_loss
 
-IMAGES, SIDE = 8, 320
+SIDE = 320
 
 
 def main() -> None:
@@ -42,10 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="steps per turn")
+    parser.add_argument("--batch", type=int, default=8, help="crops per step, each of an image of its own")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     device = pick_device("auto")
-    images = [_labelled(number) for number in range(IMAGES)]
+    images = [_labelled(number) for number in range(arguments.batch)]
     ours = Ours(images, device)
     ours.step()
     _theirs(images, device, 2)
@@ -56,13 +57,13 @@ def main() -> None:
         rounds.append({"ours": mine, "theirs": theirs, "ratio": theirs / mine})
         sys.stderr.write(f"round {number + 1}: ours {mine:.2f} s, cellpose {theirs:.2f} s\n")
     found: dict[str, Any] = {
-        "step": "8 crops of 224 x 224, drawing and augmentation included",
+        "step": f"{arguments.batch} crops of 224 x 224, drawing and augmentation included",
         "precision": str(ours.precision),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "rounds": rounds,
         "ratio": statistics.median(one["ratio"] for one in rounds),
-        "images_per_second": IMAGES / statistics.median(one["ours"] for one in rounds),
-        "share_of_drawing": ours.share_of_drawing(arguments.steps),
+        "images_per_second": arguments.batch / statistics.median(one["ours"] for one in rounds),
+        "share_of_waiting": ours.share_of_waiting(arguments.steps),
     }
     write(f"training-{device.type}", found)
 
@@ -75,20 +76,24 @@ class Ours:
         place = Place.chosen(settings)
         self.device, self.precision = place.device, place.precision
         sets = [TrainingImages("drawn", [prepare(image, device) for image in images])]
-        self.crops = Crops(sets, 30.0, 0, settings.augment)
+        self.crops, self.images = Crops(sets, 30.0, 0, settings.augment), len(images)
         self.learner = Learner(FlowNet(), settings, place, flow_loss)
 
     def step(self) -> None:
-        self.learner.learn(self.crops.batch(self.learner.steps, IMAGES, 224), 1e-3)
+        self.learner.learn(self._batch(), 1e-3)
 
     def seconds(self, steps: int) -> float:
         """Per step."""
         return _timed(self.device, lambda: [self.step() for _ in range(steps)]) / steps
 
-    def share_of_drawing(self, steps: int) -> float:
-        """Which share of a step passes before the network has its crops."""
-        draw = _timed(self.device, lambda: [self.crops.batch(step, IMAGES, 224) for step in range(steps)]) / steps
-        return draw / self.seconds(steps)
+    def share_of_waiting(self, steps: int) -> float:
+        """Which share of a step would be saved if the crops were there already."""
+        batch = self._batch()
+        alone = _timed(self.device, lambda: [self.learner.learn(batch, 1e-3) for _ in range(steps)]) / steps
+        return 1 - alone / self.seconds(steps)
+
+    def _batch(self) -> Batch:
+        return self.crops.batch(self.learner.steps, self.images, 224)
 
 
 def _theirs(images: list[Labelled], device: torch.device, epochs: int) -> float:
@@ -99,7 +104,13 @@ def _theirs(images: list[Labelled], device: torch.device, epochs: int) -> float:
     model = models.CellposeModel(pretrained_model=False, device=device, gpu=device.type == "cuda")
     data, labels = [np.moveaxis(one.image, 0, -1) for one in images], [one.labels.astype(np.int32) for one in images]
     with tempfile.TemporaryDirectory() as folder:
-        options = {"channels": [1, 2], "n_epochs": epochs, "batch_size": IMAGES, "SGD": False, "learning_rate": 1e-3}
+        options = {
+            "channels": [1, 2],
+            "n_epochs": epochs,
+            "batch_size": len(images),
+            "SGD": False,
+            "learning_rate": 1e-3,
+        }
         return _timed(
             device, lambda: train.train_seg(model.net, data, labels, save_path=folder, min_train_masks=0, **options)
         )

@@ -144,20 +144,33 @@ def test_a_summary_by_hand() -> None:
     assert net["difference"] == pytest.approx(0.15)
     assert (net["low"], net["high"]) == pytest.approx((0.1, 0.2)), "of two images, either may be drawn twice"
     assert summary.loc[("noise 2", "gaussian"), "setting"] == "2"
-    assert set(summary.index[summary["heavy"]].get_level_values(0)) == {"noise 2"}, "0.2 is less than half of 0.7"
+    heavy = summary["heavy"].groupby("level").max().to_dict()
+    assert heavy == {"clean": 0, "noise 4": 0, "noise 2": 2, "blur 4": 0}, "0.3 and 0.1 are at most half of 0.8 and 0.6"
 
 
 def test_the_bars_by_hand() -> None:
     found = verdicts(ROWS, ["net"]).set_index("kind")
     assert list(found.index) == ["noise", "blur", "(all)"]
     noise = found.loc["noise"]
-    assert noise["levels"] == "noise 2"
+    assert (noise["levels"], noise["images"]) == ("noise 2", 2)
     assert (noise["degraded"], noise["restored"], noise["ratio"]) == pytest.approx((0.2, 0.45, 2.25))
     assert [noise[bar] for bar in ("gains", "wins", "spares")] == [True, True, True]
     assert (noise["clean"], noise["clean_restored"]) == pytest.approx((0.7, 0.685))
-    assert found.loc["blur", "levels"] == ""
+    assert (found.loc["blur", "levels"], found.loc["blur", "images"]) == ("", 0)
     assert found.loc["blur", "gains"] is None
     assert np.isnan(found.loc["blur", "ratio"])
+
+
+def test_bars_are_for_heavily_degraded_images_alone() -> None:
+    """Of the first image half is left, of the second more: neither it nor its best setting counts."""
+    light = ROWS.copy()
+    light.loc[(light["method"] == "degraded") & (light["level"] == "noise 2"), "ap_0.50"] = [0.4, 0.31]
+    found = verdicts(light, ["net"]).set_index("kind").loc["noise"]
+    assert (found["levels"], found["images"]) == ("noise 2", 1)
+    assert (found["degraded"], found["restored"]) == pytest.approx((0.4, 0.5))
+    assert found["difference"] == pytest.approx(0.5 - 0.4), "gaussian 1 is best there, gaussian 2 over all"
+    light.loc[light["level"] == "clean", "ap_0.50"] = 0.0
+    assert set(verdicts(light, ["net"])["images"]) == {0}, "what is not found in a clean image, damage does not hide"
 
 
 def test_bars_that_are_missed() -> None:
@@ -183,6 +196,6 @@ def test_ap_of_nothing() -> None:
 
 def test_methods_have_to_see_the_same_images() -> None:
     with pytest.raises(ValueError, match=r"noise 2: methods saw different images.*median 1"):
-        at_best(ROWS[~((ROWS["method"] == "median") & (ROWS["image"] == "1"))])
+        summarise(ROWS[~((ROWS["method"] == "median") & (ROWS["image"] == "1"))], ["net"])
     with pytest.raises(ValueError, match=r"(?s)no row tells of degraded.*no row tells of clean"):
-        at_best(ROWS[(ROWS["level"] == "noise 2") & (ROWS["method"] != "degraded")])
+        verdicts(ROWS[(ROWS["level"] == "noise 2") & (ROWS["method"] != "degraded")], ["net"])

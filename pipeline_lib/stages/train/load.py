@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,9 +30,11 @@ def training_images(settings: LearningSettings, device: torch.device) -> list[Tr
         )
     counts = count_sets(settings.sets + settings.validation)
     made = []
-    for one in settings.sets:
-        examples = [prepare(labelled, device) for labelled in counted(one.name, counts[one.name], open_set(one))]
-        made.append(TrainingImages(one.name, examples, one.weight, one.diameter))
+    with ThreadPoolExecutor() as threads:
+        for one in settings.sets:
+            ready = threads.map(partial(prepare, device=device), open_set(one))
+            examples = [*counted(one.name, counts[one.name], ready)]
+            made.append(TrainingImages(one.name, examples, one.weight, one.diameter))
     if not any(example.inside.any() for one in made for example in one.examples):
         raise ValueError("train: no object in any image of any set; there is nothing to learn from")
     return made

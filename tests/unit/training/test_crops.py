@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline_lib.core.labelled import Labelled
 from pipeline_lib.flows.targets import flows_from_labels
 from pipeline_lib.settings import AugmentSettings
-from pipeline_lib.training.crops import Batch, Crops, Placement, cut_out, place
+from pipeline_lib.training.crops import Batch, Crops, Placement, _cut_out, cut_out, place
 from pipeline_lib.training.examples import Example, TrainingImages, prepare
 
 CPU = torch.device("cpu")
@@ -37,15 +37,20 @@ def example() -> Example:
     return prepare(Labelled("a", rng.uniform(10, 900, (2, 96, 96)), ellipses()), CPU)
 
 
+def cut(example: Example, placed: Placement, size: int) -> Batch:
+    """The crop of one image, without N."""
+    return Batch(*(part[0] for part in cut_out([example], [placed], size)))
+
+
 def test_a_crop_where_the_image_is_shows_the_image(example: Example) -> None:
-    crop = cut_out(example, Placement((47.5, 47.5), np.eye(2)), 96)
+    crop = cut(example, Placement((47.5, 47.5), np.eye(2)), 96)
     torch.testing.assert_close(crop.images, example.image.float(), atol=2e-4, rtol=0)
     torch.testing.assert_close(crop.flows, example.flow.float(), atol=2e-4, rtol=0)
     assert torch.equal(crop.inside, example.inside.float())
 
 
 def test_a_quarter_turn_turns_image_and_flow(example: Example) -> None:
-    crop = cut_out(example, Placement((47.5, 47.5), np.array([[0.0, 1.0], [-1.0, 0.0]])), 96)  # y' = x, x' = -y
+    crop = cut(example, Placement((47.5, 47.5), np.array([[0.0, 1.0], [-1.0, 0.0]])), 96)  # y' = x, x' = -y
     turned = torch.rot90(example.image.float(), 1, (1, 2))
     flow = torch.rot90(example.flow.float(), 1, (1, 2))
     torch.testing.assert_close(crop.images, turned, atol=2e-4, rtol=0)
@@ -59,9 +64,9 @@ def test_flows_of_a_crop_are_the_flows_of_its_objects(seed: int, scale: float) -
     labels = ellipses()
     example = prepare(Labelled("a", np.stack([labels, labels]), labels), CPU)
     placed = place((96, 96), 144, scale, np.random.default_rng(seed))
-    crop = cut_out(example, placed, 144)
+    crop = cut(example, placed, 144)
     marked = replace(example, image=torch.from_numpy(np.stack([labels == n for n in (1, 2, 3, 4)])).half())
-    shown = [cut_out(replace(marked, image=marked.image[[n, n]]), placed, 144).images[0] > 0.5 for n in range(4)]
+    shown = [cut(replace(marked, image=marked.image[[n, n]]), placed, 144).images[0] > 0.5 for n in range(4)]
     turned = sum(number * part.numpy().astype(np.uint32) for number, part in enumerate(shown, 1))
     anew = flows_from_labels(np.asarray(turned, np.uint32))
     inside = (np.asarray(turned) > 0) & (crop.inside.numpy() > 0) & _within(placed, 96, 144)
@@ -91,10 +96,26 @@ def test_crops_lie_within_the_image_as_far_as_there_is_room(seed: int, scale: fl
 
 
 def test_there_is_nothing_beyond_the_image(example: Example) -> None:
-    crop = cut_out(example, Placement((47.5, 47.5), np.eye(2)), 128)
+    crop = cut(example, Placement((47.5, 47.5), np.eye(2)), 128)
     beyond = torch.ones(128, 128, dtype=torch.bool)
     beyond[16:112, 16:112] = False
     assert all(float(part[..., beyond].abs().max()) < 1e-3 for part in crop)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shapes=st.lists(st.tuples(st.integers(1, 90), st.integers(1, 90)), min_size=1, max_size=4),
+)
+def test_crops_cut_at_once_are_those_cut_one_by_one(seed: int, shapes: list[tuple[int, int]]) -> None:
+    """As a GPU and as a processor does it."""
+    rng = np.random.default_rng(seed)
+    labels = [rng.integers(0, 2, shape).astype(np.uint32) for shape in shapes]
+    examples = [prepare(Labelled("a", rng.normal(size=(2, *one.shape)), one), CPU) for one in labels]
+    placed = [place(shape, 32, rng.uniform(0.3, 3), rng) for shape in shapes]
+    together, alone = _cut_out(examples, placed, 32), cut_out(examples, placed, 32)
+    torch.testing.assert_close(together[:2], alone[:2], atol=2e-3, rtol=0)
+    assert float((together.inside != alone.inside).float().mean()) < 0.005, "half way between pixels, either is nearest"
 
 
 def crops(example: Example, augment: AugmentSettings, seed: int = 0) -> Crops:
