@@ -141,12 +141,11 @@ train: $(READY)  ## train wellpose-1 as docs/models/wellpose-1 says: three and a
 	done
 	wellpose train --config $(WELLPOSE_1)/seventh/training.yaml --out .training/wellpose-1
 
-RESTORING := docs/models/wellpose-oneclick-1 docs/models/wellpose-denoise-1
+RESTORING := wellpose-oneclick-1 wellpose-denoise-1
 train-restoration: $(READY)  ## train the networks that restore images as docs/models says: four minutes on a GPU, or hours (shared data; goes on after a kill)
-	for folder in $(RESTORING); do \
-	    name=$$(basename $$folder); \
-	    wellpose train-restoration --config $$folder/first/training.yaml --out .training/$$name-first && \
-	    wellpose train-restoration --config $$folder/second/training.yaml --out .training/$$name || exit 1; \
+	for name in $(RESTORING); do \
+	    wellpose train-restoration --config docs/models/$$name/first/training.yaml --out .training/$$name-first && \
+	    wellpose train-restoration --config docs/models/$$name/second/training.yaml --out .training/$$name || exit 1; \
 	done
 
 # On a machine with a GPU, whose own Python has torch for it and the packages of envs/gpu.lock.txt and envs/peer.txt.
@@ -178,10 +177,10 @@ RESTORERS_START ?=
 FROZEN ?= wellpose-1
 
 gpu-train-restoration:  ## on a GPU: train the networks that restore images further, as their first parts say
-	for name in wellpose-oneclick-1 wellpose-denoise-1; do \
+	for name in $(RESTORING); do \
 	    PYTHONPATH=. $(GPU_PYTHON) -m pipeline_lib train-restoration --config docs/models/$$name/first/training.yaml \
 	        --out $(GPU_RESTORERS)/$$name --frozen $(FROZEN) --steps 1000000 --minutes $(GPU_MINUTES) \
-	        --start $(if $(RESTORERS_START),$(RESTORERS_START)/$$name/)$$name$(if $(RESTORERS_START),.safetensors) || exit 1; \
+	        --start $(if $(RESTORERS_START),$(RESTORERS_START)/$$name/$$name.safetensors,$$name) || exit 1; \
 	done
 
 clean:  ## remove the demo and all caches
