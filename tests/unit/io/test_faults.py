@@ -547,7 +547,8 @@ def serve() -> None:
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
         if not moment:  # no thread may run in this process, so it only loads what others needed
-            for name in set((Path(folder).parent / MODULES).read_text().split()) - set(sys.modules):
+            needed = set((Path(folder).parent / MODULES).read_text().split()) - {"__mp_main__"}  # multiprocessing's alias
+            for name in needed - set(sys.modules):
                 import_module(name)
 
 
