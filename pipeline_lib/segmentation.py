@@ -44,7 +44,8 @@ class Network:
     """A network ready to run.
 
     diam_mean: object diameter in pixels it works at. diam_labels: mean diameter of its training objects, the first
-    guess for a plate. channels_in: how many channels it takes. sizes: how its styles tell diameters, if that is known.
+    guess without a size model. channels_in: how many channels it takes. sizes: how its styles tell diameters, if that
+    is known.
     """
 
     net: Net
@@ -192,11 +193,11 @@ def labels_of(output: Tensor, masks: MaskSettings, steps: int) -> Labels:
 def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSettings) -> float:
     """The median diameter, in pixels, of the objects in a sample of scaled (C, Y, X) images.
 
-    Starts from the training objects' diameter and segments with each new estimate, until it changes by less than 5 %
-    or four times; in the middle of images that a small diameter would make too large. Without any object the training
-    diameter is the answer.
+    Starts from what the images' styles tell, without a size model from the training objects' diameter, and segments
+    with each new estimate, until it changes by less than 5 % or four times; in the middle of images that a small
+    diameter would make too large. Without any object the training diameter is the answer.
     """
-    diameter = network.diam_labels
+    diameter = _first_guess(network, images)
     for _ in range(ESTIMATE_ROUNDS):
         side = ceil(LARGEST_SAMPLE * diameter / network.diam_mean)
         middles = [_middle(image, side) for image in images]
@@ -207,6 +208,14 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
         if abs(diameter - previous) < ESTIMATE_TOLERANCE * previous:
             break
     return diameter
+
+
+def _first_guess(network: Network, images: Sequence[Image]) -> float:
+    """Where the search for a diameter starts: far off, a network may outline what surrounds objects, and stay there."""
+    if network.sizes is None or not images:
+        return network.diam_labels
+    side = ceil(LARGEST_SAMPLE * network.diam_labels / network.diam_mean)
+    return float(np.median([network.sizes.diameter(_style(network, _middle(image, side))) for image in images]))
 
 
 def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: MaskSettings) -> float:

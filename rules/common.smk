@@ -103,6 +103,11 @@ def weights_of(wildcards):
     return PLATES[wildcards.plate].weights
 
 
+def size_models_of(wildcards):
+    """Checksums of the size models, so that replaced ones are noticed."""
+    return PLATES[wildcards.plate].size_models
+
+
 def restoring_weights_of(wildcards):
     """Checksums of the weights that restore, so that replaced ones are noticed."""
     return PLATES[wildcards.plate].restoring_weights

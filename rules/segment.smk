@@ -15,6 +15,7 @@ rule calibrate:
         wells=wells_of_plate,
         code=code_digest("calibrate"),
         weights=weights_of,
+        sizes=size_models_of,
     log:
         HOME + "/logs/calibrate/plate.log",
     benchmark:

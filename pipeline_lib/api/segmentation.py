@@ -21,7 +21,7 @@ from pipeline_lib.flows.blocked import Report, label_blocks
 from pipeline_lib.flows.blocks import Blocks, Readable, Writable
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.scratch import scratch_arrays
-from pipeline_lib.io.size_models import find_size_model, load_size_model
+from pipeline_lib.io.size_models import size_model_of
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.segmentation import Labels, Network
 from pipeline_lib.tiling.placing import RunSettings
@@ -73,9 +73,8 @@ def load_network(weights: str | Path = DEFAULT_MODEL, run: RunSettings | None = 
         WeightsError: a ValueError: there is no such file, or it holds another architecture.
         ValueError: the device is not there, or the network does not predict flows.
     """
-    found = find_size_model(weights)
-    sizes = load_size_model(found) if found else None
-    return segmentation.prepare_network(load_weights(find_weights(weights)).state, run, sizes, str(weights))
+    state = load_weights(find_weights(weights)).state
+    return segmentation.prepare_network(state, run, size_model_of(weights), str(weights))
 
 
 def segment_image(network: Network, image: Image, settings: ImageSettings | None = None) -> Labels:

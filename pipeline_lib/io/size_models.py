@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from pipeline_lib.core.sizes import SizeModel
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
-from pipeline_lib.io.weights import WeightsError, find_weights
+from pipeline_lib.io.weights import WeightsError, find_size_model
 
 _KEYS = ("A", "smean", "diam_mean", "ymean")
 _LARGEST = 1 << 20  # bytes; the real ones have a few thousand
 
 
-def find_size_model(name_or_path: str | Path) -> Path | None:
-    """The size model that lies beside a network's weights: `size_<file>.npy`, or `.safetensors`; None without one.
+def size_model_of(name_or_path: str | Path) -> SizeModel | None:
+    """The size model that lies beside a network's weights, read; None without one.
 
-    Raises WeightsError: the weights themselves are not there.
+    Raises WeightsError: the weights are not there, or the size model cannot be read.
     """
-    weights = find_weights(name_or_path)
-    stems = dict.fromkeys((weights.name, weights.stem))
-    candidates = (weights.with_name(f"size_{stem}{ending}") for stem in stems for ending in (".npy", ".safetensors"))
-    return next((path for path in candidates if path.is_file()), None)
+    found = find_size_model(name_or_path)
+    return load_size_model(found) if found else None
 
 
 def load_size_model(path: Path) -> SizeModel:

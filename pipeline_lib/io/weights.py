@@ -101,9 +101,26 @@ def find_weights(name_or_path: str | Path) -> Path:
     raise WeightsError(_absent(asked.name, model))
 
 
+def find_size_model(name_or_path: str | Path) -> Path | None:
+    """The size model that lies beside a network's weights: `size_<file>.npy`, or `.safetensors`; None without one.
+
+    Raises WeightsError: the weights themselves are not there.
+    """
+    weights = find_weights(name_or_path)
+    stems = dict.fromkeys((weights.name, weights.stem))
+    candidates = (weights.with_name(f"size_{stem}{ending}") for stem in stems for ending in (".npy", ".safetensors"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def checksums(named: Mapping[str, str]) -> dict[str, str]:
     """Label image -> checksum of the weights that are named for it."""
     return {label: checksum(find_weights(weights)) for label, weights in named.items()}
+
+
+def size_checksums(named: Mapping[str, str]) -> dict[str, str]:
+    """Label image -> checksum of the size model beside the weights that are named for it, for those that have one."""
+    found = {label: find_size_model(weights) for label, weights in named.items()}
+    return {label: checksum(path) for label, path in found.items() if path}
 
 
 def load_weights(path: Path) -> Weights:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline_lib.arrays.normalise import normalise, percentile_range
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.devices import take_gpu, visible_gpus
+from pipeline_lib.io.size_models import size_model_of
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.restoration import Restorer, prepare_restorer
 from pipeline_lib.segmentation import Network, prepare_network
@@ -21,7 +22,8 @@ from pipeline_lib.tiling.placing import RunSettings
 
 def load_network(made: NetworkLabels, settings: NetworkSection) -> Network:
     """The network of a label image, on the device the settings choose: where there are several GPUs, a free one."""
-    return prepare_network(load_weights(find_weights(made.weights)).state, _run(settings), name=made.weights)
+    state = load_weights(find_weights(made.weights)).state
+    return prepare_network(state, _run(settings), size_model_of(made.weights), made.weights)
 
 
 def load_restorer(weights: str, settings: NetworkSection) -> Restorer:

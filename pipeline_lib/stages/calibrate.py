@@ -15,7 +15,7 @@ import numpy as np
 from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.plate import fields_of, read_field, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
-from pipeline_lib.io.weights import checksums
+from pipeline_lib.io.weights import checksums, size_checksums
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import committed_of, plate_ranges
@@ -31,8 +31,9 @@ def calibrate(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
     sweep(job.plate.calibration)
-    weights = checksums(job.settings.labels.weights())
-    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), weights=weights)
+    named = job.settings.labels.weights()
+    used = {"weights": checksums(named), "sizes": size_checksums(named)}
+    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), **used)
     kept = read_json(job.plate.calibration)
     wells = committed_of(job)
     if kept.get("fingerprint") != wanted and wells:

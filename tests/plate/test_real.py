@@ -17,6 +17,7 @@ from skimage.filters import threshold_otsu
 
 from pipeline_lib.io.manifests import read_manifest, write_manifest
 from pipeline_lib.io.plate import committed_wells, read_field, read_info
+from pipeline_lib.io.records import read_json
 from pipeline_lib.io.vendors import scan_plate
 from pipeline_lib.paths import PlatePaths
 from pipeline_lib.settings import IngestSettings
@@ -33,7 +34,7 @@ DOSES = ("A04", "A06", "A08")  # the second, fourth and sixth dose
 
 @pytest.fixture(scope="module")
 def bbbc013(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Nine wells of the plate, finished; the diameter is given, which spares the test its estimate."""
+    """Nine wells of the plate, finished."""
     folder = tmp_path_factory.mktemp("bbbc013")
     source = (shared / "data" / "plates" / "bbbc013").resolve()
     (folder / "raw").mkdir()
@@ -48,7 +49,7 @@ def bbbc013(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         f"plate\tfolder\tformat\tplate_map\toverrides\nbbbc013\traw\tpattern\tplatemap.csv\t{overrides}\n"
     )
     run = Run(folder, plate_name="bbbc013")
-    done = run.snakemake(segment="{labels: {nuclei: {diameter: 15}}}")
+    done = run.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     return run
 
@@ -58,6 +59,15 @@ def classical_count(image: np.ndarray) -> int:
     blurred = ndimage.gaussian_filter(image.astype(float), 1)
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(blurred > threshold_otsu(blurred)), 1)
     return len(peak_local_max(distance, min_distance=4, threshold_abs=2))
+
+
+def test_nuclei_of_half_the_usual_size_are_found_at_their_size(bbbc013: Run) -> None:
+    """Networks outline a halo around nuclei much smaller than the diameter they are told."""
+    calibration = read_json(bbbc013.plate.calibration)
+    wells = pd.read_parquet(bbbc013.plate.wells_parquet)
+    measured = 2 * np.sqrt(wells["Nuclei_AreaShape_Area"] / np.pi)
+    assert 13 < calibration["diameters"]["nuclei"] < 17
+    assert measured.between(13, 17).all()
 
 
 def test_the_nuclei_of_a_real_plate_are_as_many_as_a_classical_method_finds(bbbc013: Run) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline_lib import segmentation
 from pipeline_lib.core.labels import median_diameter
+from pipeline_lib.core.sizes import SizeModel
 from pipeline_lib.flows.masks import MaskSettings
 from pipeline_lib.io.weights import find_weights, load_weights
 from pipeline_lib.metrics import average_precision
@@ -94,6 +98,20 @@ def test_the_diameter_is_found_from_a_wrong_start(diameter: float) -> None:
     images = [cones(diameter), np.zeros((1, 64, 64), np.float32)]
     found = estimate_diameter(network_of(UphillNet()), images, MASKS)
     assert abs(found - diameter) < 0.1 * diameter
+
+
+@pytest.mark.parametrize("guess", [15.0, 60.0])
+def test_the_styles_tell_where_the_search_for_a_diameter_starts(monkeypatch: pytest.MonkeyPatch, guess: float) -> None:
+    """A network that finds objects as large as it is told stays where it starts, so it has to start at the truth."""
+
+    def as_told(*arguments: Any) -> Iterator[np.ndarray]:
+        yield (cones(arguments[2], side=320)[0] > 0).astype(np.uint32)[:80, :80]
+
+    monkeypatch.setattr(segmentation, "segment_fields", as_told)
+    network = network_of(UphillNet(), diameter=30.0)
+    sizes = SizeModel(np.zeros(256), np.zeros(256), diam_mean=30.0, ymean=math.log(guess / 30))
+    assert estimate_diameter(network, [cones(20.0)], MASKS) == pytest.approx(30, rel=0.02)
+    assert estimate_diameter(replace(network, sizes=sizes), [cones(20.0)], MASKS) == pytest.approx(guess, rel=0.02)
 
 
 def test_without_objects_the_training_diameter_is_the_answer() -> None:

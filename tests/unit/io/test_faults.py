@@ -547,8 +547,8 @@ def serve() -> None:
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
         if not moment:  # no thread may run in this process, so it only loads what others needed
-            needed = set((Path(folder).parent / MODULES).read_text().split()) - {"__mp_main__"}  # multiprocessing's alias
-            for name in needed - set(sys.modules):
+            needed = set((Path(folder).parent / MODULES).read_text().split())
+            for name in needed - set(sys.modules) - {"__mp_main__"}:  # the name multiprocessing has for this file
                 import_module(name)
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline_lib.core.sizes import SizeModel
 from pipeline_lib.io.checksums import checksum
-from pipeline_lib.io.size_models import convert_size_model, find_size_model, load_size_model, save_size_model
-from pipeline_lib.io.weights import WeightsError
+from pipeline_lib.io.size_models import convert_size_model, load_size_model, save_size_model
+from pipeline_lib.io.weights import WeightsError, find_size_model
 
 RNG = np.random.default_rng(0)
 ENTRIES: dict[str, Any] = {

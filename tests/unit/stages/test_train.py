@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from pipeline_lib.__main__ import main
-from pipeline_lib.io.size_models import find_size_model, load_size_model
+from pipeline_lib.io.size_models import load_size_model
 from pipeline_lib.io.training_sets import TrainingSetError
-from pipeline_lib.io.weights import load_weights
+from pipeline_lib.io.weights import find_size_model, load_weights
 from pipeline_lib.settings import TrainingSet, TrainSettings
 from pipeline_lib.stages.train import course
 from pipeline_lib.stages.train.files import ModelFiles
