@@ -85,7 +85,8 @@ def verdicts(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     Rivals and their settings are the best ones for the very images that are heavily degraded.
 
     Returns:
-        Columns: `set`, `method`, `kind`, `levels` (at which some images are heavily degraded, joined by commas),
+        Columns: `set`, `method`, `kind`, `levels` (at which some images are heavily degraded, from gentle to heavy,
+        joined by commas),
         `images` (how many are at any), `degraded` and `restored` (mean over these of AP at 0.5, of each the mean over
         levels), `ratio`, `gains` (it reaches 1.6), `difference` to the best rival of each level, `low`, `high`, `wins`
         (`low` is above 0), `clean` and `clean_restored` (AP of all clean images before and after), `spares` (0.02 are
@@ -99,11 +100,12 @@ def verdicts(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
     for name, group in _grouped(rows, "set"):
         clean = _precisions(at_best(group[group["level"] == CLEAN]))
         heavy = group[_heavy(group)]
+        there = [level for level in LEVELS if (heavy["level"] == level).any()]
         precisions = _precisions(at_best(heavy)) if len(heavy) else {}
         kinds = dict.fromkeys(LEVELS[level].kind for level in group["level"] if level != CLEAN)
         for method in networks:
             for kind in (*kinds, ALL_KINDS):
-                levels = [level for level in heavy["level"].unique() if kind in (LEVELS[level].kind, ALL_KINDS)]
+                levels = [level for level in there if kind in (LEVELS[level].kind, ALL_KINDS)]
                 rivals = {level: _best_rival(precisions, level, networks) for level in levels}
                 images = heavy.loc[heavy["level"].isin(levels), "image"].nunique()
                 found.append(
