@@ -103,9 +103,9 @@ def weights_of(wildcards):
     return PLATES[wildcards.plate].weights
 
 
-def size_models_of(wildcards):
-    """Checksums of the size models, so that replaced ones are noticed."""
-    return PLATES[wildcards.plate].size_models
+def calibrating_weights_of(wildcards):
+    """Checksums of the weights and their size models, so that replaced ones are noticed."""
+    return PLATES[wildcards.plate].calibrating_weights
 
 
 def restoring_weights_of(wildcards):

@@ -14,8 +14,7 @@ rule calibrate:
         settings=settings_of("segment"),
         wells=wells_of_plate,
         code=code_digest("calibrate"),
-        weights=weights_of,
-        sizes=size_models_of,
+        weights=calibrating_weights_of,
     log:
         HOME + "/logs/calibrate/plate.log",
     benchmark:

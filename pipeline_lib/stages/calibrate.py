@@ -7,7 +7,7 @@ so that it changes no other well; `wellpose reset <plate> --stage calibrate` cho
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.plate import fields_of, read_field, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
-from pipeline_lib.io.weights import checksums, size_checksums
+from pipeline_lib.io.weights import checksums_with_sizes
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import committed_of, plate_ranges
@@ -31,16 +31,23 @@ def calibrate(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
     sweep(job.plate.calibration)
-    named = job.settings.labels.weights()
-    used = {"weights": checksums(named), "sizes": size_checksums(named)}
-    wanted = job.fingerprint(plate=stored_fingerprint(job.plate.raw), **used)
+    weights = checksums_with_sizes(job.settings.labels.weights())
+    wanted = calibration(job, weights, stored_fingerprint(job.plate.raw))
     kept = read_json(job.plate.calibration)
     wells = committed_of(job)
     if kept.get("fingerprint") != wanted and wells:
         kept = {"fingerprint": wanted, **_choose(job, job.settings, wells)}
         write_json(job.plate.calibration, kept)
     log.info("calibrate %s: ranges %s, diameters %s", job.name, kept.get("ranges"), kept.get("diameters"))
-    write_record(job, clock, kept)
+    write_record(job, clock, {**kept, "weights": weights})
+
+
+def calibration(job: Job, weights: Mapping[str, str], plate: str | None) -> str:
+    """The fingerprint the choice should have.
+
+    weights: as `checksums_with_sizes` gives them; plate: the raw plate's own fingerprint.
+    """
+    return job.fingerprint(plate=plate, weights=weights)
 
 
 def _choose(job: Job, settings: SegmentSettings, wells: Sequence[str]) -> dict[str, Any]:

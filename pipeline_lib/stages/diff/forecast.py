@@ -21,6 +21,7 @@ from pipeline_lib.io.records import read_json, read_records, well_outcomes
 from pipeline_lib.paths import WHOLE_PLATE
 from pipeline_lib.settings import RestoreSettings
 from pipeline_lib.stages._folders import deleted_wells
+from pipeline_lib.stages.calibrate import calibration
 from pipeline_lib.stages.diff.reruns import Jobs, batches_of, section_name, section_of, stages_of
 from pipeline_lib.stages.diff.why import NOTHING_THERE, Why, Work, job_of, work_of
 from pipeline_lib.stages.ingest import Ingest
@@ -154,8 +155,8 @@ class Forecast:
     @cached_property
     def _calibrated(self) -> Expected:
         kept = read_json(self.plate.paths.calibration)
-        inputs = {"plate": self._plate_fingerprint, "weights": self.plate.weights}
-        if kept.get("fingerprint") == job_of(self.plate, "calibrate").fingerprint(**inputs):
+        job, weights = job_of(self.plate, "calibrate"), self.plate.calibrating_weights
+        if kept.get("fingerprint") == calibration(job, weights, self._plate_fingerprint):
             return CURRENT
         there = {State.ANEW, State.CURRENT, State.UNSEEN}
         if not any(expected.state in there for expected in self._ingested.values()):

@@ -117,6 +117,8 @@ def weights_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]
 
 def weights_for(plate: Plate, stage: str) -> dict[str, str]:
     """Label image or channel -> checksum of the weights a stage uses for it."""
+    if stage == "calibrate":
+        return plate.calibrating_weights
     return plate.restoring_weights if stage in RESTORING_STAGES else plate.weights
 
 

@@ -83,7 +83,7 @@ class Why:
         return [
             *changes(old, identity, section_name(stage)),
             *code_change(stage, record["code"]),
-            *self._replaced_weights("segment" if stage == "calibrate" else "restore"),
+            *self._replaced_weights(stage),
         ] or [f"the plate is {'described' if stage == 'calibrate' else 'calibrated'} anew before it"]
 
     def made(self, stage: str, well: str) -> list[str]:

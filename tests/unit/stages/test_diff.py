@@ -16,6 +16,7 @@ import pytest
 from plates import WELL_STAGES
 
 from pipeline_lib import __main__ as cli
+from pipeline_lib.io import weights
 from pipeline_lib.io.records import read_json
 from pipeline_lib.paths import LIGHT_STAGES, RESTORING_STAGES, WHOLE_PLATE, PlatePaths
 from pipeline_lib.provenance import code_digest
@@ -210,7 +211,18 @@ def test_changed_code_is_told_by_its_digests(screen: Screen, monkeypatch: pytest
 def test_replaced_weights_are_told_by_their_checksums(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline_lib.io.weights.checksum", lambda _: "f" * 64)
     plate = screen.plate()
-    assert any(reason.endswith("-> ffffffffffff") for reason in reasons(plate, "segment", SOUND[0]))
+    for stage, well in (("calibrate", WHOLE_PLATE), ("segment", SOUND[0])):
+        assert any(reason.endswith("-> ffffffffffff") for reason in reasons(plate, stage, well))
+    agree(plate, {"segment": SOUND, "measure": SOUND})
+
+
+def test_a_replaced_size_model_calibrates_anew(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = weights.checksum
+    monkeypatch.setattr(weights, "checksum", lambda path: "f" * 64 if path.name.startswith("size_") else known(path))
+    plate = screen.plate()
+    [reason] = reasons(plate, "calibrate")
+    assert reason.startswith("weights of nuclei's size model replaced: ")
+    assert reason.endswith(" -> ffffffffffff")
     agree(plate, {"segment": SOUND, "measure": SOUND})
 
 
