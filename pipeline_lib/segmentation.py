@@ -199,8 +199,7 @@ def estimate_diameter(network: Network, images: Sequence[Image], masks: MaskSett
     """
     diameter = _first_guess(network, images)
     for _ in range(ESTIMATE_ROUNDS):
-        side = ceil(LARGEST_SAMPLE * diameter / network.diam_mean)
-        middles = [_middle(image, side) for image in images]
+        middles = [_middle(network, image, diameter) for image in images]
         found = median_diameter(list(segment_fields(network, middles, diameter, masks)))
         if found is None:
             return network.diam_labels
@@ -214,8 +213,8 @@ def _first_guess(network: Network, images: Sequence[Image]) -> float:
     """Where the search for a diameter starts: far off, a network may outline what surrounds objects, and stay there."""
     if network.sizes is None or not images:
         return network.diam_labels
-    side = ceil(LARGEST_SAMPLE * network.diam_labels / network.diam_mean)
-    return float(np.median([network.sizes.diameter(_style(network, _middle(image, side))) for image in images]))
+    styles = [_style(network, _middle(network, image, network.diam_labels)) for image in images]
+    return float(np.median([network.sizes.diameter(style) for style in styles]))
 
 
 def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: MaskSettings) -> float:
@@ -226,7 +225,7 @@ def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: M
     diameter the network works at.
     """
     guess = model.diameter(_style(network, image))
-    image = _middle(image, ceil(LARGEST_SAMPLE * guess / network.diam_mean))
+    image = _middle(network, image, guess)
     shape = network.shape((image.shape[1], image.shape[2]), guess)
     small = Resized(network.pixels(image), shape)
     output = torch.cat([band.output for band in run_tiled(network.net, [small], network.predict)], dim=1)
@@ -234,9 +233,9 @@ def diameter_by_style(network: Network, model: SizeModel, image: Image, masks: M
     return median_diameter([resize_labels(labels, image.shape[1:])]) or network.diam_mean
 
 
-def _middle(image: Image, side: int) -> Image:
-    """At most `side` x `side` pixels around the middle."""
-    return image[:, *middle(image.shape[1:], side)]
+def _middle(network: Network, image: Image, diameter: float) -> Image:
+    """As much around the middle as the network sees in LARGEST_SAMPLE x LARGEST_SAMPLE of its own pixels."""
+    return image[:, *middle(image.shape[1:], ceil(LARGEST_SAMPLE * diameter / network.diam_mean))]
 
 
 def _style(network: Network, image: Image) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from pipeline_lib.io.platemaps import read_plate_map
 from pipeline_lib.io.platesheets import is_setting, read_plate_sheet
 from pipeline_lib.io.records import QUARANTINED, read_json
 from pipeline_lib.io.vendors import scan_plate
-from pipeline_lib.io.weights import checksums, checksums_with_sizes
+from pipeline_lib.io.weights import checksums, size_checksums
 from pipeline_lib.paths import BATCH_STAGES, LIGHT_STAGES, PLATE_STAGES, WHOLE_PLATE, PlatePaths, absent_stages
 from pipeline_lib.settings import Section, Settings
 from pipeline_lib.settings.faults import fault_words
@@ -118,7 +118,7 @@ class Plate:
     @cached_property
     def calibrating_weights(self) -> dict[str, str]:
         """The same, and the checksums of the size models that lie beside them."""
-        return checksums_with_sizes(self.settings.segment.labels.weights())
+        return self.weights | size_checksums(self.settings.segment.labels.weights())
 
     @property
     def last_readers(self) -> list[str]:

@@ -117,10 +117,10 @@ def checksums(named: Mapping[str, str]) -> dict[str, str]:
     return {label: checksum(find_weights(weights)) for label, weights in named.items()}
 
 
-def checksums_with_sizes(named: Mapping[str, str]) -> dict[str, str]:
-    """As `checksums`, and "<label image>'s size model" -> its checksum, where one lies beside the weights."""
+def size_checksums(named: Mapping[str, str]) -> dict[str, str]:
+    """As `checksums`, of the size models beside the weights, called "<label image>'s size model", where there are any."""
     found = {f"{label}'s size model": find_size_model(weights) for label, weights in named.items()}
-    return checksums(named) | {label: checksum(path) for label, path in found.items() if path}
+    return {label: checksum(path) for label, path in found.items() if path}
 
 
 def load_weights(path: Path) -> Weights:

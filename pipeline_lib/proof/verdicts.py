@@ -86,9 +86,9 @@ def verdicts(rows: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
 
     Returns:
         Columns: `set`, `method`, `kind`, `levels` (at which some images are heavily degraded, from gentle to heavy,
-        joined by commas),
-        `images` (how many are at any), `degraded` and `restored` (mean over these of AP at 0.5, of each the mean over
-        levels), `ratio`, `gains` (it reaches 1.6), `difference` to the best rival of each level, `low`, `high`, `wins`
+        joined by commas), `images` (how many are at any), `degraded` and `restored` (mean over these of AP at 0.5, of
+        each the mean over levels), `ratio`, `gains` (it reaches 1.6), `difference` to the best rival of each level,
+        `low`, `high`, `wins`
         (`low` is above 0), `clean` and `clean_restored` (AP of all clean images before and after), `spares` (0.02 are
         not exceeded). Numbers are NaN and bars None where no image is heavily degraded, or there is no rival.
 

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline_lib.io.commit import sweep
 from pipeline_lib.io.plate import fields_of, read_field, read_info, stored_fingerprint
 from pipeline_lib.io.records import read_json, write_json
-from pipeline_lib.io.weights import checksums_with_sizes
+from pipeline_lib.io.weights import checksums, size_checksums
 from pipeline_lib.settings import NetworkLabels, SegmentSettings
 from pipeline_lib.stages._job import Clock, Job, write_record
 from pipeline_lib.stages._plate import committed_of, plate_ranges
@@ -31,7 +31,8 @@ def calibrate(job: Job) -> None:
     clock = Clock()
     assert isinstance(job.settings, SegmentSettings)
     sweep(job.plate.calibration)
-    weights = checksums_with_sizes(job.settings.labels.weights())
+    named = job.settings.labels.weights()
+    weights = checksums(named) | size_checksums(named)
     wanted = calibration(job, weights, stored_fingerprint(job.plate.raw))
     kept = read_json(job.plate.calibration)
     wells = committed_of(job)
@@ -45,7 +46,7 @@ def calibrate(job: Job) -> None:
 def calibration(job: Job, weights: Mapping[str, str], plate: str | None) -> str:
     """The fingerprint the choice should have.
 
-    weights: as `checksums_with_sizes` gives them; plate: the raw plate's own fingerprint.
+    weights: what -> checksum, of weights and size models; plate: the raw plate's own fingerprint.
     """
     return job.fingerprint(plate=plate, weights=weights)
 
