@@ -118,7 +118,7 @@ def checksums(named: Mapping[str, str]) -> dict[str, str]:
 
 
 def size_checksums(named: Mapping[str, str]) -> dict[str, str]:
-    """As `checksums`, of the size models beside the weights, called "<label image>'s size model", where there are any."""
+    """As `checksums`, of the size models beside the weights, called "<label image>'s size model", if any."""
     found = {f"{label}'s size model": find_size_model(weights) for label, weights in named.items()}
     return {label: checksum(path) for label, path in found.items() if path}
 
