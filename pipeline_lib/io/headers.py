@@ -1,4 +1,4 @@
-"""What a weights file is for, read from its first bytes: before any job, and without torch."""
+"""Headers of weights files: what a file is for, read before any job and without torch; one order to write them in."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def _header(path: Path) -> dict[str, dict[str, list[int]]]:
         length = min(int.from_bytes(file.read(8), "little"), LONGEST_HEADER)
         header: dict[str, dict[str, list[int]]] = json.loads(file.read(length))
     return header
+
+
+def in_order(content: bytes) -> bytes:
+    """A whole safetensors file with its metadata sorted, so that equal weights have equal checksums.
+
+    The library writes metadata in an order that changes from call to call. A file is 8 bytes that tell the length of a
+    JSON header, the header, padded to a multiple of 8, and the entries, placed relative to the header's end.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    metadata = dict(sorted(header.get("__metadata__", {}).items()))
+    written = json.dumps(header | {"__metadata__": metadata}, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = written + b" " * (-len(written) % 8)
+    return len(padded).to_bytes(8, "little") + padded + content[end:]

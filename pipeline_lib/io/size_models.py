@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline_lib.core.sizes import SizeModel
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
+from pipeline_lib.io.headers import in_order
 from pipeline_lib.io.weights import WeightsError, find_size_model
 
 _KEYS = ("A", "smean", "diam_mean", "ymean")
@@ -50,12 +51,12 @@ def load_size_model(path: Path) -> SizeModel:
 
 
 def save_size_model(model: SizeModel, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a size model and its metadata as safetensors, in one rename."""
+    """Write a size model and its metadata as safetensors, in one rename; the same ones give the same bytes."""
     from safetensors.numpy import save
 
     entries = {key: np.atleast_1d(np.asarray(getattr(model, key), np.float64)) for key in _KEYS}
     with committed(path) as temporary:
-        temporary.write_bytes(save(entries, dict(metadata)))
+        temporary.write_bytes(in_order(save(entries, dict(metadata))))
 
 
 def convert_size_model(source: Path, target: Path, metadata: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from pickle import PROTO, UnpicklingError
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from pipeline_lib.core.catalogue import Model, close_names, network_names, official, usual_diameter
 from pipeline_lib.io.checksums import checksum
 from pipeline_lib.io.commit import committed
+from pipeline_lib.io.headers import in_order
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,7 +161,7 @@ def check_begin(path: Path) -> None:
 
 
 def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a state dict and its metadata in one rename.
+    """Write a state dict and its metadata in one rename; the same ones give the same bytes.
 
     Kernels and matrices are stored in float16, which halves the file. Vectors (biases, batch norms, diameters) keep
     float32: they are 1 % of the size, and variances near zero or above 65,504 would not survive.
@@ -168,15 +170,20 @@ def save_safetensors(state: Mapping[str, Tensor], path: Path, metadata: Mapping[
 
     stored = {key: _compact(tensor).contiguous() for key, tensor in state.items()}
     with committed(path) as temporary:
-        temporary.write_bytes(save(stored, dict(metadata)))
+        temporary.write_bytes(in_order(save(stored, dict(metadata))))
 
 
 def save_official(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state dict as Cellpose 1-3 does, in one rename; Cellpose loads it as `pretrained_model`."""
+    """Write a state dict as Cellpose 1-3 does, in one rename; Cellpose loads it as `pretrained_model`.
+
+    The same state gives the same bytes: saved to a path, the file would hold the name of a temporary one.
+    """
     import torch
 
+    content = BytesIO()
+    torch.save({key: tensor.contiguous() for key, tensor in state.items()}, content)
     with committed(path) as temporary:
-        torch.save({key: tensor.contiguous() for key, tensor in state.items()}, temporary)
+        temporary.write_bytes(content.getvalue())
 
 
 def convert(source: Path, target: Path, metadata: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from pipeline_lib.io.checksums import checksum
@@ -20,6 +21,7 @@ from pipeline_lib.io.weights import (
     find_weights,
     layout,
     load_weights,
+    save_official,
     save_safetensors,
     user_models,
 )
@@ -58,6 +60,18 @@ def test_safetensors_round_kernels_and_nothing_else(state: dict[str, Tensor], tm
         rounded = entry.half().float() if entry.ndim > 1 else entry
         assert torch.equal(back.state[key], rounded), key
     assert path.stat().st_size == pytest.approx(13.3e6, rel=0.01)
+
+
+def test_the_same_weights_give_the_same_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+    """A checksum tells weights, not the moment at which they were written."""
+    told = {name: name * 3 for name in ("name", "recipe", "data", "licence", "größe", "source")}
+    for number in range(6):
+        save_safetensors(state, tmp_path / f"{number}.safetensors", told)
+        save_official(state, tmp_path / f"{number}.pth")
+    for ending in ("safetensors", "pth"):
+        assert len({checksum(path) for path in tmp_path.glob(f"*.{ending}")}) == 1
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        assert file.metadata() == told
 
 
 def test_a_failed_write_leaves_the_old_file(state: dict[str, Tensor], tmp_path: Path) -> None:
