@@ -53,23 +53,24 @@ def fit_size_model(
         diameters[row] = example.diameter * scale
         drawn()
     diam_mean = float(net.diam_mean)
-    logs = np.log(diameters / diam_mean)
-    slope = ridge(styles, logs, best_penalty(styles, logs, chosen, rng))
-    return SizeModel(A=slope, smean=styles.mean(axis=0), diam_mean=diam_mean, ymean=float(logs.mean()))
+    return ridge(styles, diameters, diam_mean, best_penalty(styles, diameters, chosen, rng))
 
 
-def ridge(styles: NDArray[np.float64], logs: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    """The slope (256,) of log diameters (n,) over styles (n, 256), both centred."""
-    centred = styles - styles.mean(axis=0)
-    return np.linalg.solve(centred.T @ centred + penalty * np.eye(styles.shape[1]), centred.T @ (logs - logs.mean()))
+def ridge(styles: NDArray[np.float64], diameters: NDArray[np.float64], diam_mean: float, penalty: float) -> SizeModel:
+    """Fit ln(diameter / diam_mean) to the styles (n, 256), both centred."""
+    wanted = np.log(diameters / diam_mean)
+    smean, ymean = styles.mean(axis=0), float(wanted.mean())
+    centred = styles - smean
+    slope = np.linalg.solve(centred.T @ centred + penalty * np.eye(styles.shape[1]), centred.T @ (wanted - ymean))
+    return SizeModel(A=slope, smean=smean, diam_mean=diam_mean, ymean=ymean)
 
 
 def best_penalty(
-    styles: NDArray[np.float64], logs: NDArray[np.float64], images: NDArray[np.integer], rng: np.random.Generator
+    styles: NDArray[np.float64], diameters: NDArray[np.float64], images: NDArray[np.integer], rng: np.random.Generator
 ) -> float:
     """The heaviest penalty whose error on images left out is within one standard error of the least error.
 
-    styles (n, 256), logs (n,) and images (n,), the number of the image each comes from. One image has the heaviest.
+    styles (n, 256), diameters (n,), images (n,): the number of the image each comes from. One image has the heaviest.
     Source: the one-standard-error rule; Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, 7.10.
     """
     names, image = np.unique(images, return_inverse=True)
@@ -78,7 +79,7 @@ def best_penalty(
         return PENALTIES[0]
     left_out = rng.permutation(len(names))[image] % folds
     errors = np.array(
-        [[_error(styles, logs, left_out == fold, penalty) for fold in range(folds)] for penalty in PENALTIES]
+        [[_error(styles, diameters, left_out == fold, penalty) for fold in range(folds)] for penalty in PENALTIES]
     )
     means = errors.mean(axis=1)
     least = means.argmin()
@@ -87,13 +88,12 @@ def best_penalty(
 
 
 def _error(
-    styles: NDArray[np.float64], logs: NDArray[np.float64], left_out: NDArray[np.bool_], penalty: float
+    styles: NDArray[np.float64], diameters: NDArray[np.float64], left_out: NDArray[np.bool_], penalty: float
 ) -> float:
-    """The mean squared error on the samples left out of a slope fitted to the others."""
-    seen_styles, seen_logs = styles[~left_out], logs[~left_out]
-    slope = ridge(seen_styles, seen_logs, penalty)
-    told = (styles[left_out] - seen_styles.mean(axis=0)) @ slope + seen_logs.mean()
-    return float(np.mean((told - logs[left_out]) ** 2))
+    """The mean squared error of the log diameter, on the samples left out, of a model fitted to the others."""
+    model = ridge(styles[~left_out], diameters[~left_out], 1.0, penalty)
+    told = (styles[left_out] - model.smean) @ model.A + model.ymean
+    return float(np.mean((told - np.log(diameters[left_out])) ** 2))
 
 
 @torch.no_grad()

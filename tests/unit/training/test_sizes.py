@@ -16,16 +16,20 @@ from pipeline_lib.training.sizes import best_penalty, fit_size_model, ridge, usu
 def test_ridge_regression_recovers_the_slope() -> None:
     rng = np.random.default_rng(0)
     styles, slope = rng.normal(size=(20_000, 256)), rng.normal(size=256) / 50
-    np.testing.assert_allclose(ridge(styles, styles @ slope + 0.3, 1.0), slope, atol=1e-3)
+    model = ridge(styles, 17 * np.exp(styles @ slope + 0.3), 17.0, 1.0)
+    np.testing.assert_allclose(model.A, slope, atol=1e-3)
+    style = rng.normal(size=256)
+    np.testing.assert_allclose(model.diameter(style), 17 * np.exp(style @ slope + 0.3), rtol=0.01)
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1e-3])
 def test_ridge_is_the_solution_of_its_normal_equations(penalty: float) -> None:
     rng = np.random.default_rng(1)
-    styles, logs = rng.normal(size=(40, 256)), rng.uniform(-1, 1, 40)
-    slope = ridge(styles, logs, penalty)
-    x, y = styles - styles.mean(0), logs - logs.mean()
-    np.testing.assert_allclose(x.T @ (x @ slope - y) + penalty * slope, 0, atol=1e-9)
+    styles, diameters = rng.normal(size=(40, 256)), rng.uniform(5, 90, 40)
+    model = ridge(styles, diameters, 30.0, penalty)
+    x, y = styles - styles.mean(0), np.log(diameters / 30)
+    gradient = x.T @ (x @ model.A - (y - y.mean())) + penalty * model.A
+    np.testing.assert_allclose(gradient, 0, atol=1e-9)
 
 
 def _styles(rng: np.random.Generator, images: int, crops: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -38,7 +42,7 @@ def _styles(rng: np.random.Generator, images: int, crops: int) -> tuple[NDArray[
 def test_the_penalty_is_light_where_styles_tell_diameters_and_heavy_where_they_do_not() -> None:
     rng = np.random.default_rng(2)
     styles, image = _styles(rng, images=200, crops=10)
-    truth, chance = styles @ rng.normal(size=256) * 3, rng.normal(size=200)[image]
+    truth, chance = np.exp(styles @ rng.normal(size=256) * 3), np.exp(rng.normal(size=200)[image])
     assert best_penalty(styles, truth, image, np.random.default_rng(0)) < 0.01
     assert best_penalty(styles, chance, image, np.random.default_rng(0)) == 1.0
 
@@ -47,14 +51,14 @@ def test_crops_of_one_image_are_left_out_together() -> None:
     """What only tells images apart must not count as knowledge: a diameter by image would be learnt by heart."""
     rng = np.random.default_rng(3)
     styles, image = _styles(rng, images=30, crops=20)
-    by_image = rng.normal(size=30)[image]
+    by_image = np.exp(rng.normal(size=30)[image])
     assert best_penalty(styles, by_image, image, np.random.default_rng(0)) == 1.0
     assert best_penalty(styles, by_image, np.arange(len(image)), np.random.default_rng(0)) < 1.0
 
 
 def test_one_image_gets_the_heaviest_penalty() -> None:
     styles, image = _styles(np.random.default_rng(4), images=1, crops=8)
-    assert best_penalty(styles, np.arange(8.0), image, np.random.default_rng(0)) == 1.0
+    assert best_penalty(styles, np.arange(1.0, 9.0), image, np.random.default_rng(0)) == 1.0
 
 
 def test_even_a_network_that_learnt_nothing_tells_large_from_small() -> None:
